@@ -1,0 +1,1 @@
+"""The substrate in Amaranth; imports `pbitstream.spec` and `pbitstream.errors` only."""

@@ -1,0 +1,1 @@
+"""The substrate in software, bit for bit; the default device."""

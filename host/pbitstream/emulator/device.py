@@ -1,0 +1,159 @@
+"""The emulator as a device: the integers of numerics, bit for bit, on this computer."""
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pbitstream.devices.call import Call, Sums, prepare, to_readout
+from pbitstream.devices.protocol import Device, Readout, Settings, State
+from pbitstream.emulator import oracle
+from pbitstream.emulator.batched import relax_batch
+from pbitstream.emulator.noise import reset_spins, seed_streams
+from pbitstream.errors import DeviceError, SpecError
+from pbitstream.program import Program
+from pbitstream.spec import spec_digest
+from pbitstream.spec.words import EXPOSED, STATE
+
+__all__ = ["ENGINES", "Emulator", "initial_state", "open_emulator"]
+
+#: How the same bits are computed: compiled, NumPy over all chains, or plain integers.
+ENGINES = ("numba", "numpy", "oracle")
+
+
+class Emulator:
+    """Bit-exact software device; implements `pbitstream.devices.protocol.Device`.
+
+    Parameters
+    ----------
+    engine
+        ``numba`` (compiled; the default where numba is installed), ``numpy`` (the same bits, some
+        ten times slower) or ``oracle`` (plain Python integers, for tests).
+    threads
+        Threads over chains of the compiled engine; by default one per processor.
+    """
+
+    def __init__(self, *, engine: str | None = None, threads: int | None = None) -> None:
+        if engine is None:
+            engine = "numba" if find_spec("numba") else "numpy"
+        if engine not in ENGINES:
+            raise SpecError(f"engine must be one of {', '.join(ENGINES)}, not {engine}")
+        if threads is not None and threads < 1:
+            raise SpecError(f"threads must be at least 1, not {threads}")
+        self.engine = engine
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self.program: Program | None = None
+        self._run: Callable[[Call], Sums] | None = None
+
+    def load(self, program: Program, *, force: bool = False) -> None:
+        """Load a program; see `Device.load`. Cost: O(tables), and eigenvalues for the margins."""
+        program.margins().check(force=force)
+        self._run = self._runner(program)
+        self.program = program
+
+    def relax(
+        self,
+        h: ArrayLike,
+        *,
+        steps: int,
+        burn_in: int = 0,
+        seed: int,
+        clamp: ArrayLike | None = None,
+        gains: ArrayLike | None = None,
+        settings: Settings | None = None,
+        chains: int = 1,
+        first_chain: int = 0,
+        state: State | None = None,
+        moments: bool = False,
+    ) -> Readout:
+        """Let the substrate settle and return time averages; see `Device.relax`.
+
+        Memory is O(units * inputs * chains + tables).
+        """
+        if self.program is None or self._run is None:
+            raise DeviceError("no program is loaded; call load first")
+        call = prepare(
+            self.program, h, steps=steps, burn_in=burn_in, seed=seed, clamp=clamp, gains=gains,
+            settings=settings, chains=chains, first_chain=first_chain, state=state,
+            moments=moments,
+        )
+        return to_readout(self.program, call, self._run(call))
+
+    def info(self) -> dict[str, Any]:
+        """Return what this device is, as plain data."""
+        return {
+            "device": "emulator",
+            "kind": "software, bit-exact; not a physical substrate",
+            "engine": self.engine,
+            "threads": self.threads if self.engine == "numba" else 1,
+            "spec_digest": spec_digest(),
+            "program_digest": None if self.program is None else self.program.digest,
+        }
+
+    def reset(self) -> None:
+        """Forget the program."""
+        self.program = None
+        self._run = None
+
+    def close(self) -> None:
+        """Forget the program; there is nothing to let go of."""
+        self.reset()
+
+    def __enter__(self) -> "Emulator":
+        """Return the device itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the device."""
+        self.close()
+
+    def _runner(self, program: Program) -> Callable[[Call], Sums]:
+        if self.engine == "oracle":
+            return lambda call: oracle.relax(program, call)
+        if self.engine == "numpy":
+            return lambda call: relax_batch(program, call, initial_state(program, call))
+        from pbitstream.emulator.compiled import Compiled
+
+        compiled = Compiled(program, self.threads)
+        return lambda call: compiled.relax(call, initial_state(program, call))
+
+
+def initial_state(program: Program, call: Call) -> State:
+    """Return the full state all chains of a call start from, clamps in place."""
+    topology, chains = program.topology, call.total_chains
+    if call.state is None:
+        noise = seed_streams(call.seed, call.first_chain, chains)
+        units = np.zeros((chains, topology.units), np.int32)
+    else:
+        noise, units = call.state.noise.copy(), call.state.units.copy()
+    for index, module in enumerate(topology.modules):
+        part = topology.units_of(index)
+        if module.clamped:
+            held = np.repeat(call.clamp[:, part], call.chains, axis=0)
+            shift = STATE.fraction - EXPOSED.fraction
+            units[:, part] = held > 0 if module.kind == "pbit" else held << shift
+        elif module.kind == "pbit" and call.state is None:
+            units[:, part] = reset_spins(noise, module.dim)
+    return State(units, noise)
+
+
+def open_emulator(rest: str, options: dict[str, str]) -> Device:
+    """Open ``emulator:`` with the options engine and threads; the registry's entry point."""
+    if rest:
+        raise SpecError(f"emulator: takes no address, not {rest!r}")
+    unknown = sorted(options.keys() - {"engine", "threads"})
+    if unknown:
+        raise SpecError(f"emulator: takes the options engine and threads, not {unknown[0]}")
+    threads = options.get("threads")
+    if threads is not None and not threads.isdecimal():
+        raise SpecError(f"threads must be a whole number, not {threads!r}")
+    return Emulator(engine=options.get("engine"), threads=None if threads is None else int(threads))

@@ -1,0 +1,1 @@
+"""Simulation of the gateware: harness, benches and the simulated device."""
