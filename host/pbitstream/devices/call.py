@@ -146,8 +146,7 @@ def to_readout(program: Program, call: Call, sums: Sums) -> Readout:
     mean = np.where(clamped, held, window.sum(axis=1) * unit / count)
     square = None
     if squares is not None:
-        second = squares.sum(axis=1) * unit**2 / count
-        square = np.where(clamped, held**2, np.where(unit == 1.0, 1.0, second))
+        square = np.where(clamped, held**2, squares.sum(axis=1) * unit**2 / count)
     return Readout(
         sums=window,
         square_sums=squares,

@@ -55,8 +55,7 @@ class Readout:
         int64 (inputs, chains, units): window sums of the exposed state (12 fraction bits) of
         Langevin units and of m of p-bits; 0 for clamped units. Equal in every bit on every device.
     square_sums
-        int64 (inputs, chains, units): sums of the squares of Langevin units (24 fraction bits), if
-        asked for; a p-bit's square is `steps`.
+        int64 (inputs, chains, units): sums of the squares of what `sums` adds, if asked for.
     state
         Full state of inputs * chains chains.
     mean

@@ -108,12 +108,11 @@ class _Batch:
             part = self.topology.units_of(index)
             if module.clamped:
                 continue
-            if module.kind == "pbit":
-                self.sums[:, part] += 2 * self.units[:, part] - 1
-            else:
-                self.sums[:, part] += self.exposed[:, part]
-                if self.call.moments:
-                    self.squares[:, part] += self.exposed[:, part] ** 2
+            shift = EXPOSED.fraction if module.kind == "pbit" else 0
+            values = self.exposed[:, part] >> shift
+            self.sums[:, part] += values
+            if self.call.moments:
+                self.squares[:, part] += values * values
 
     def _expose(self, module: int) -> None:
         part = self.topology.units_of(module)

@@ -233,11 +233,9 @@ def relax(program: Program, call: Call) -> Sums:
                     continue
                 for unit, x in zip(range(topology.units)[topology.units_of(index)],
                                    chain.exposed(index)):
-                    if module.kind == "pbit":
-                        sums[local, unit] += x // SPIN
-                    else:
-                        sums[local, unit] += x
-                        squares[local, unit] += x * x if call.moments else 0
+                    value = x // SPIN if module.kind == "pbit" else x
+                    sums[local, unit] += value
+                    squares[local, unit] += value * value if call.moments else 0
         for index, module in enumerate(topology.modules):
             part = topology.units_of(index)
             stored = chain.x[part]
