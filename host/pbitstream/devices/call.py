@@ -118,7 +118,7 @@ def prepare(
         seed=int(seed),
         chains=int(chains),
         first_chain=int(first_chain),
-        state=_state(state, inputs * chains, topology.units),
+        state=_state(program, state, inputs * chains),
         moments=bool(moments),
         rounding=float(np.abs(h_values - h_codes * BIAS.value(1)).max()),
     )
@@ -250,11 +250,12 @@ def _settings(
     return k2, k4, (gain, shift), beta
 
 
-def _state(state: State | None, chains: int, units: int) -> State | None:
+def _state(program: Program, state: State | None, chains: int) -> State | None:
     if state is None:
         return None
+    topology = program.topology
     for name, array, shape, dtype in (
-        ("units", state.units, (chains, units), np.int32),
+        ("units", state.units, (chains, topology.units), np.int32),
         ("noise", state.noise, (chains, STREAMS), np.uint64),
     ):
         if array.shape != shape or array.dtype != dtype:
@@ -264,6 +265,10 @@ def _state(state: State | None, chains: int, units: int) -> State | None:
         STATE.lowest <= state.units.min() and state.units.max() <= STATE.highest
     ):
         raise SpecError("state.units must be 24-bit codes")
+    for index, module in enumerate(topology.modules):
+        spins = state.units[:, topology.units_of(index)]
+        if module.kind == "pbit" and not ((spins == 0) | (spins == 1)).all():
+            raise SpecError(f"state.units of p-bit module {module.name} must be 0 or 1")
     if (state.noise == 0).any():
         raise SpecError("state.noise must not hold a zero word: its stream would stand still")
     return state

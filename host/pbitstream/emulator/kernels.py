@@ -22,11 +22,13 @@ Tables of a program, U = sum of the modules' dims, each padded to a multiple of 
 
 The backward direction is a term of its own with A and B exchanged. Tiles of a matrix M (rows in
 16s, n in 8s, zero-padded) are int16 [rows/16][n/2][16][2], tile[o, p, l, e] = M[16 o + l, 2 p + e];
-a module's expansion tiles hold, side by side, the factors at its own end of all its low-rank terms.
+the expansion tiles of a group of terms hold, side by side, the factors at the module's own end of
+its low-rank terms. Terms from clamped modules are constant: they are computed once per call, and
+their clips counted once per step.
 
 Of each chain: units int32 (x24, or m as 1/0), exposed int16, words uint64[128], totals and squares
-int64 (squares may be empty), clips int64[5]. Scratch of a thread: f int32[U], u int16[largest inner
-size], z int32[MAX_RANK].
+int64 (squares may be empty), clips int64[5]. Scratch of a thread: f and constant int32[U], u
+int16[largest inner size], z int32[MAX_RANK], once int64[5].
 
 numba's cache sees changes of this file, not of the spec it imports: delete it after editing a spec.
 """
@@ -52,8 +54,10 @@ from pbitstream.spec.words import (
 
 __all__ = ["relax_chains"]
 
-(MODULE_PBIT, MODULE_BASE, MODULE_DIM, MODULE_G, MODULE_Q, MODULE_BETA, MODULE_FIRST_TERM,
- MODULE_END_TERM, MODULE_TILES, MODULE_INNER, MODULE_FREE, MODULE_DRAWS, MODULE_WORDS) = range(13)
+(MODULE_PBIT, MODULE_BASE, MODULE_DIM, MODULE_G, MODULE_Q, MODULE_BETA, MODULE_FREE, MODULE_DRAWS,
+ MODULE_CONSTANT, _, _, _, MODULE_VARYING, _, _, _, MODULE_WORDS) = range(17)
+#: Terms of a module stand in two groups, from clamped and from free sources; columns of a group.
+GROUP_FIRST, GROUP_END, GROUP_TILES, GROUP_INNER = range(4)
 (TERM_KIND, TERM_LENGTH, TERM_SOURCE, TERM_TARGET, TERM_PLACE, TERM_INNER, TERM_GAIN, TERM_R1,
  TERM_R2, TERM_INDEX, TERM_WORDS) = range(11)
 LOW_RANK, BAND, SPARSE = range(3)
@@ -197,12 +201,12 @@ def sparse(f, pointers, columns, w, x):
 
 
 @inner
-def field(module, terms, pool, index, gains, h, x, f, u, z, clips):
-    """Field of one module from the exposed states (numerics 2 to 4)."""
+def field(module, group, terms, pool, index, gains, start, x, f, u, z, clips):
+    """``f = start +`` one group of terms of a module, from exposed states (numerics 2 to 4)."""
     base, dim = module[MODULE_BASE], module[MODULE_DIM]
     for i in range(base, base + dim):
-        f[i] = h[i]
-    for k in range(module[MODULE_FIRST_TERM], module[MODULE_END_TERM]):
+        f[i] = start[i]
+    for k in range(module[group + GROUP_FIRST], module[group + GROUP_END]):
         term = view(terms, k * TERM_WORDS, TERM_WORDS)
         n, source, target = term[TERM_LENGTH], term[TERM_SOURCE], term[TERM_TARGET]
         place = term[TERM_PLACE]
@@ -218,7 +222,7 @@ def field(module, terms, pool, index, gains, h, x, f, u, z, clips):
             at = term[TERM_INDEX]
             sparse(view(f, target, n), view(index, at, n + 1), view(index, at + n + 1, 0),
                    view(pool, place, 0), view(x, source, 0))
-    project(f, base, pool, module[MODULE_TILES], dim, u, 0, module[MODULE_INNER])
+    project(f, base, pool, module[group + GROUP_TILES], dim, u, 0, module[group + GROUP_INNER])
 
 
 @inner
@@ -296,7 +300,7 @@ def window(x, shift, totals, squares):
 @outer
 def relax_chains(
     header, modules, terms, phases, pool, index, stiff, gains, h, burn_in, steps, first, end,
-    units, words, totals, squares, clips, exposed, f, u, z,
+    units, words, totals, squares, clips, exposed, f, constant, u, z, once,
 ):
     """Relax chains `first` to `end` - 1 by burn_in + steps steps (numerics 8)."""
     fraction, s = header[0], header[1]
@@ -308,13 +312,23 @@ def relax_chains(
         own_h, own_gains = view(h, number * count, count), view(gains, number * header[5], 0)
         x, streams = view(exposed, chain * count, count), view(words, chain * STREAMS, STREAMS)
         counts = view(clips, chain * CLIPS, CLIPS)
+        for k in range(CLIPS):
+            once[k] = 0
+        for k in range(header[3]):
+            module = view(modules, k * MODULE_WORDS, MODULE_WORDS)
+            if module[MODULE_FREE]:
+                field(module, MODULE_CONSTANT, terms, pool, index, own_gains, own_h, x, constant,
+                      u, z, once)
+        for k in range(CLIPS):
+            counts[k] += once[k] * (burn_in + steps)
         for step in range(burn_in + steps):
             at = 0
             for _ in range(header[2]):
                 start, at = at + 1, at + 1 + phases[at]
                 for k in range(start, at):
                     module = view(modules, phases[k] * MODULE_WORDS, MODULE_WORDS)
-                    field(module, terms, pool, index, own_gains, own_h, x, f, u, z, counts)
+                    field(module, MODULE_VARYING, terms, pool, index, own_gains, constant, x, f,
+                          u, z, counts)
                 for k in range(start, at):
                     module = view(modules, phases[k] * MODULE_WORDS, MODULE_WORDS)
                     for row in range((module[MODULE_DIM] + STREAMS - 1) // STREAMS):

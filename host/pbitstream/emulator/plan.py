@@ -52,12 +52,14 @@ class Plan:
             row[k.MODULE_FREE] = not module.clamped
             base += _padded(module.dim, ROWS)
         self.count = base
-        self.place = np.concatenate([
+        self.place: NDArray[np.int64] = np.concatenate([
             np.arange(module.dim) + row[k.MODULE_BASE]
             for row, module in zip(self.modules, self.topology.modules)
         ])
-        for index in range(len(self.modules)):
-            self._add_terms(index)
+        for index, module in enumerate(self.topology.modules):
+            if not module.clamped:
+                self._add_group(index, k.MODULE_CONSTANT, clamped=True)
+                self._add_group(index, k.MODULE_VARYING, clamped=False)
         # The kernel reads whole vectors: leave room behind the last one.
         self._put(np.zeros(2 * ROWS))
         self.terms = np.array(self._terms, np.int64).reshape(-1)
@@ -66,7 +68,9 @@ class Plan:
         self.phases = np.array(
             [word for phase in self.topology.phases for word in (len(phase), *phase)], np.int64
         )
-        self.inner = max(ROWS, int(self.modules[:, k.MODULE_INNER].max()))
+        inner = self.modules[:, [k.MODULE_CONSTANT + k.GROUP_INNER,
+                                 k.MODULE_VARYING + k.GROUP_INNER]]
+        self.inner = max(ROWS, int(inner.max()))
 
     def header(self, chains: int, gains: NDArray[np.int16]) -> NDArray[np.int64]:
         """Return the header of a call with that many chains per input and these gains."""
@@ -75,10 +79,11 @@ class Plan:
         return np.array([topology.field_fraction, topology.dt_shift, len(topology.phases),
                          len(topology.modules), chains, stride], np.int64)
 
-    def scratch(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Return a thread's scratch arrays f, u, z."""
-        return (np.zeros(self.count, np.int32), np.zeros(self.inner, np.int16),
-                np.zeros(MAX_RANK, np.int32))
+    def scratch(self) -> tuple[NDArray[Any], ...]:
+        """Return a thread's scratch arrays f, constant, u, z and once."""
+        return (np.zeros(self.count, np.int32), np.zeros(self.count, np.int32),
+                np.zeros(self.inner, np.int16), np.zeros(MAX_RANK, np.int32),
+                np.zeros(k.CLIPS, np.int64))
 
     def _put(self, values: NDArray[Any]) -> int:
         """Append int16 words to the pool and return their place."""
@@ -86,13 +91,14 @@ class Plan:
         self._pool.append(np.ascontiguousarray(values, np.int16).reshape(-1))
         return place
 
-    def _add_terms(self, target: int) -> None:
+    def _add_group(self, target: int, group: int, *, clamped: bool) -> None:
+        """Append the terms of a module whose sources are clamped, or those whose are free."""
         row = self.modules[target]
-        row[k.MODULE_FIRST_TERM] = len(self._terms)
+        row[group + k.GROUP_FIRST] = len(self._terms)
         expansions: list[NDArray[np.int16]] = []
         inner = 0
         for index, source, end, forward in self.topology.ends():
-            if end != target:
+            if end != target or self.topology.modules[source].clamped != clamped:
                 continue
             bank = self.topology.banks[index]
             if isinstance(bank, LowRankBank):
@@ -104,10 +110,10 @@ class Plan:
                 self._add_band(index, bank, source, target, forward)
             else:
                 self._add_sparse(index, bank, source, target, forward)
-        row[k.MODULE_END_TERM] = len(self._terms)
-        row[k.MODULE_INNER] = _padded(inner, COLUMNS)
+        row[group + k.GROUP_END] = len(self._terms)
+        row[group + k.GROUP_INNER] = _padded(inner, COLUMNS)
         if expansions:
-            row[k.MODULE_TILES] = self._put(_tiles(np.concatenate(expansions, axis=1)))
+            row[group + k.GROUP_TILES] = self._put(_tiles(np.concatenate(expansions, axis=1)))
 
     def _add_low_rank(self, index: int, bank: LowRankBank, source: int, inner: int,
                       forward: bool) -> None:
