@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from pbitstream.errors import SpecError
 
 __all__ = ["ReadoutMetrics", "centred_cosine", "mean_cosine", "r_squared", "readout_metrics"]

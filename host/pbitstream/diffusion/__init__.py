@@ -1,0 +1,1 @@
+"""Diffusion around the substrate: schedules, the digital reference, denoising, metrics."""
