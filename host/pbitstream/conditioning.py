@@ -23,8 +23,9 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pbitstream.codes import codes, half_up
 from pbitstream.errors import SpecError
-from pbitstream.spec.fixed import rhu
+from pbitstream.spec.fixed import Format, rhu
 from pbitstream.spec.sigmoid import THRESHOLD_BITS, THRESHOLD_STEP_BITS, THRESHOLDS, sigmoid_table
 from pbitstream.spec.topology import Topology
 from pbitstream.spec.words import BIAS, WEIGHT_BITS
@@ -36,6 +37,8 @@ Values = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 ONE = 1 << BIAS.fraction
+#: Words of an input and of every linear output: those of a bias.
+INPUT = Format("input", BIAS.bits, BIAS.fraction)
 WEIGHT_LIMIT = (1 << (WEIGHT_BITS - 1)) - 1
 #: Fraction bits of a weight are at most this.
 MAX_WEIGHT_FRACTION = 15
@@ -62,11 +65,8 @@ class Linear:
                 break
         else:
             raise SpecError(f"weights must be below {WEIGHT_LIMIT}, not {largest:g}")
-        codes = np.floor(weight * 2.0**fraction + 0.5).astype(np.int16)
-        if bias is not None:
-            bias_codes = np.array([BIAS.raw(float(b)) for b in bias], np.int16)
-            return cls(codes, fraction, bias_codes)
-        return cls(codes, fraction)
+        raw = half_up(weight * 2.0**fraction).astype(np.int16)
+        return cls(raw, fraction, None if bias is None else codes(bias, BIAS).astype(np.int16))
 
     def outputs(self, inputs: int) -> int:
         """Return the width for inputs of this width; SpecError if it does not fit."""
@@ -208,33 +208,29 @@ class Conditioning:
         values = np.asarray(values, np.float64)
         if values.ndim != 2 or values.shape[1] != self.inputs:
             raise SpecError(f"input must have shape (n, {self.inputs}), not {values.shape}")
-        codes = np.floor(values * ONE + 0.5)
-        if not (np.isfinite(codes).all() and codes.min(initial=0) >= BIAS.lowest
-                and codes.max(initial=0) <= BIAS.highest):
-            raise SpecError(f"input must be finite and between {BIAS.range_text}")
-        codes = codes.astype(np.int64)
+        raw = codes(values, INPUT)
         if self.features is None:
-            return codes
+            return raw
         if rows is None or rows.min(initial=0) < 0 or rows.max(initial=0) >= len(self.features):
             raise SpecError(f"rows must be between 0 and {len(self.features) - 1}, not {rows}")
-        return np.concatenate([codes, self.features[rows].astype(np.int64)], axis=1)
+        return np.concatenate([raw, self.features[rows].astype(np.int64)], axis=1)
 
-    def biases(self, codes: Codes, topology: Topology) -> tuple[Codes, int]:
+    def biases(self, raw: Codes, topology: Topology) -> tuple[Codes, int]:
         """Return bias codes (n, units) for input codes, and how many values were clipped."""
-        h = np.zeros((len(codes), topology.units), np.int64)
+        h = np.zeros((len(raw), topology.units), np.int64)
         clipped = 0
         for stage in self.stages:
             for layer in stage.layers:
-                codes, count = layer.apply(codes)
+                raw, count = layer.apply(raw)
                 clipped += count
             if stage.target is not None:
-                h[:, topology.units_of(topology.index(stage.target))] = codes
+                h[:, topology.units_of(topology.index(stage.target))] = raw
         return h, clipped
 
-    def biases_float(self, codes: Codes, topology: Topology) -> Values:
+    def biases_float(self, raw: Codes, topology: Topology) -> Values:
         """Return the biases of the float twin, in values, for the same input codes."""
-        x: NDArray[Any] = codes * BIAS.value(1)
-        h = np.zeros((len(codes), topology.units))
+        x: NDArray[Any] = raw * BIAS.value(1)
+        h = np.zeros((len(raw), topology.units))
         for stage in self.stages:
             for layer in stage.layers:
                 x = layer.apply_float(x)

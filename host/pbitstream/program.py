@@ -84,7 +84,7 @@ class Program:
             self.conditioning.check(self.topology)
         frozen = {}
         for name, array in self.tables.items():
-            frozen[name] = np.ascontiguousarray(array).view()
+            frozen[name] = np.array(array, order="C")
             frozen[name].flags.writeable = False
         object.__setattr__(self, "tables", MappingProxyType(frozen))
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
@@ -235,7 +235,7 @@ class Program:
                 int(layout["burn_in"]),
                 json.loads(metadata["provenance"]),
             )
-        except (SpecError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path}: {error}") from error
         if program.digest != metadata.get("program_digest"):
             raise FileFormatError(

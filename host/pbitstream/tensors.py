@@ -9,6 +9,7 @@ the oracle of this module in the tests.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import tempfile
 import zlib
@@ -38,6 +39,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 #: Longest header that is read; ours are a few kilobytes.
 MAX_HEADER = 1 << 24
+#: The header's own entry among the tensors.
+METADATA = "__metadata__"
 
 
 def write_tensors(
@@ -54,6 +57,8 @@ def write_tensors(
     OSError
         If the file cannot be written; an existing file at `path` is then untouched.
     """
+    if METADATA in tensors:
+        raise SpecError(f"{METADATA} is not a name a tensor can have")
     header: dict[str, Any] = {}
     chunks: list[bytes] = []
     end = 0
@@ -74,9 +79,8 @@ def write_tensors(
         chunks.append(array.tobytes())
     sums = {name: f"{zlib.crc32(chunk):08x}" for name, chunk in zip(sorted(tensors), chunks)}
     signed = {**metadata, "crc32": json.dumps(sums, sort_keys=True)}
-    header["__metadata__"] = {**signed, "sha256": _digest(header, signed, b"".join(chunks))}
-    text = json.dumps(header, sort_keys=True).encode()
-    text += b" " * (-len(text) % 8)
+    header[METADATA] = {**signed, "sha256": _digest(header, signed, b"".join(chunks))}
+    text = _header_text(header)
     _write_whole(Path(path), [len(text).to_bytes(8, "little"), text, *chunks])
 
 
@@ -112,48 +116,53 @@ def _parse(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         raise _BadFile(f"truncated: {8 + size} bytes of header expected, {len(data)} found")
     try:
         header = json.loads(data[8 : 8 + size])
-        metadata = header.pop("__metadata__", {})
-        entries = {
-            str(name): (
-                DTYPES[entry["dtype"]],
-                tuple(int(n) for n in entry["shape"]),
-                tuple(int(n) for n in entry["data_offsets"]),
-            )
-            for name, entry in header.items()
-        }
-        sums = json.loads(metadata["crc32"])
+        canonical = _header_text(header)
+        metadata = header.pop(METADATA)
+        tensors = _slice(header, data[8 + size :], json.loads(metadata["crc32"]))
         digest = metadata.pop("sha256")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError,
+            ValueError) as error:
         raise _BadFile(f"not a file that pbitstream wrote: {error!r} in its header") from None
-    body = data[8 + size :]
-    expected = 0
-    for name, (dtype, shape, offsets) in entries.items():
-        length = dtype.itemsize
-        for n in shape:
-            length *= n
-        if min(shape, default=0) < 0 or offsets != (expected, expected + length):
-            raise _BadFile(f"tensor {name} has shape {shape} and offsets {offsets}, "
-                           f"expected to start at byte {expected}")
-        expected += length
-    if len(body) != expected:
-        word = "truncated" if len(body) < expected else "too long"
-        raise _BadFile(f"{word}: {expected} bytes of data expected, {len(body)} found")
-    tensors = {}
-    for name, (dtype, shape, (start, end)) in entries.items():
-        if sums.get(name) != f"{zlib.crc32(body[start:end]):08x}":
-            raise _BadFile(f"tensor {name} is damaged: its CRC-32 differs")
-        array = np.frombuffer(body[start:end], dtype).reshape(shape)
-        if dtype.kind == "f" and not np.isfinite(array).all():
-            raise _BadFile(f"tensor {name} holds NaN or infinity")
-        tensors[name] = array
-    if digest != _digest(header, metadata, body):
+    if canonical != data[8 : 8 + size] or digest != _digest(header, metadata, data[8 + size :]):
         raise _BadFile("damaged: its contents do not match its SHA-256")
     return tensors, metadata
 
 
+def _slice(
+    header: Mapping[str, Any], body: bytes, sums: Mapping[str, str]
+) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a header; they must fill the body without gaps."""
+    tensors: dict[str, NDArray[Any]] = {}
+    expected = 0
+    for name, entry in header.items():
+        dtype, shape = DTYPES[entry["dtype"]], [int(n) for n in entry["shape"]]
+        end = expected + dtype.itemsize * math.prod(shape)
+        if min(shape, default=0) < 0 or entry["data_offsets"] != [expected, end]:
+            raise _BadFile(f"tensor {name} has shape {shape} and offsets {entry['data_offsets']}, "
+                           f"expected to start at byte {expected}")
+        if end > len(body):
+            raise _BadFile(f"truncated: {end} bytes of data expected, {len(body)} found")
+        chunk = body[expected:end]
+        if sums.get(name) != f"{zlib.crc32(chunk):08x}":
+            raise _BadFile(f"tensor {name} is damaged: its CRC-32 differs")
+        tensors[name] = np.frombuffer(chunk, dtype).reshape(shape)
+        if dtype.kind == "f" and not np.isfinite(tensors[name]).all():
+            raise _BadFile(f"tensor {name} holds NaN or infinity")
+        expected = end
+    if len(body) != expected:
+        raise _BadFile(f"too long: {expected} bytes of data expected, {len(body)} found")
+    return tensors
+
+
+def _header_text(header: Mapping[str, Any]) -> bytes:
+    """Return the header's bytes: canonical JSON, padded so that the data start aligned."""
+    text = json.dumps(header, sort_keys=True).encode()
+    return text + b" " * (-len(text) % 8)
+
+
 def _digest(header: Mapping[str, Any], metadata: Mapping[str, str], body: bytes) -> str:
     """Return the SHA-256 of the whole content: tensor entries, metadata but for it, and data."""
-    text = json.dumps([{k: header[k] for k in header if k != "__metadata__"}, dict(metadata)],
+    text = json.dumps([{k: header[k] for k in header if k != METADATA}, dict(metadata)],
                       sort_keys=True)
     return hashlib.sha256(text.encode() + body).hexdigest()
 

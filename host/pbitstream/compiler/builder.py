@@ -6,12 +6,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pbitstream.compiler.quantise import codes, quantise_low_rank, quantise_weights
+from pbitstream.codes import codes
+from pbitstream.compiler.quantise import quantise_low_rank, quantise_weights
 from pbitstream.conditioning import Conditioning
 from pbitstream.errors import SpecError
 from pbitstream.program import Program
 from pbitstream.spec.noise import NOISE_SHIFTS, noise_gain
-from pbitstream.spec.topology import BandBank, Bank, LowRankBank, Module, SparseBank, Topology
+from pbitstream.spec.topology import (
+    BandBank,
+    Bank,
+    Kind,
+    LowRankBank,
+    Module,
+    SparseBank,
+    Topology,
+)
 from pbitstream.spec.words import BETA, EXPOSED, K2, K4
 
 __all__ = ["ProgramBuilder", "colour_phases"]
@@ -68,8 +77,8 @@ class ProgramBuilder:
         run, by default the rail at 8; value = scale * x + offset.
         """
         gain, shift = noise_gain(temperature, self.dt_shift)
-        self._codes.append((0, gain, shift, round(x_max * 2**EXPOSED.fraction)))
-        return self._module(Module(name, "langevin", dim), k2, k4, scale, offset)
+        words = (0, gain, shift, round(x_max * 2**EXPOSED.fraction))
+        return self._module(Module(name, "langevin", dim), words, k2, k4, scale, offset)
 
     def pbit(
         self,
@@ -81,13 +90,13 @@ class ProgramBuilder:
         offset: ArrayLike = 0.0,
     ) -> int:
         """Add a p-bit module: m = +1 with probability sigma(2 beta field), else -1."""
-        self._codes.append((BETA.raw(beta), 0, NOISE_SHIFTS[-1], 0))
-        return self._module(Module(name, "pbit", dim), 0.0, 0.0, scale, offset)
+        words = (BETA.raw(beta), 0, NOISE_SHIFTS[-1], 0)
+        return self._module(Module(name, "pbit", dim), words, 0.0, 0.0, scale, offset)
 
-    def clamped(self, name: str, dim: int, *, kind: str = "langevin") -> int:
+    def clamped(self, name: str, dim: int, *, kind: Kind = "langevin") -> int:
         """Add a module that is held at the values each relaxation gives."""
-        self._codes.append((0, 0, NOISE_SHIFTS[-1], 0))
-        return self._module(Module(name, kind, dim, True), 0.0, 0.0, 1.0, 0.0)  # type: ignore[arg-type]
+        words = (0, 0, NOISE_SHIFTS[-1], 0)
+        return self._module(Module(name, kind, dim, True), words, 0.0, 0.0, 1.0, 0.0)
 
     def low_rank(
         self,
@@ -172,8 +181,16 @@ class ProgramBuilder:
             tables["schedule.gain"] = self._schedule(topology)
         return Program(topology, tables, conditioning, steps, burn_in, provenance or {})
 
-    def _module(self, module: Module, k2: ArrayLike, k4: ArrayLike, scale: ArrayLike,
-                offset: ArrayLike) -> int:
+    def _module(
+        self,
+        module: Module,
+        words: tuple[int, int, int, int],
+        k2: ArrayLike,
+        k4: ArrayLike,
+        scale: ArrayLike,
+        offset: ArrayLike,
+    ) -> int:
+        """Add a module; `words` are its codes of beta, noise gain, noise shift and x_max."""
         stiff = {"k2": codes(np.asarray(k2), K2), "k4": codes(np.asarray(k4), K4)}
         unit: dict[str, NDArray[Any]] = {
             name: np.broadcast_to(raw, module.dim).astype(np.uint16)
@@ -182,6 +199,7 @@ class ProgramBuilder:
         for name, values in (("scale", scale), ("offset", offset)):
             unit[name] = np.broadcast_to(np.asarray(values, np.float64), module.dim).copy()
         self._modules.append(module)
+        self._codes.append(words)
         self._units.append(unit)
         return len(self._modules) - 1
 

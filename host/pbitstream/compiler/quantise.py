@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pbitstream.codes import codes, half_up
 from pbitstream.errors import SpecError
 from pbitstream.spec.fixed import Format
 from pbitstream.spec.topology import LowRankBank
@@ -19,7 +20,7 @@ from pbitstream.spec.words import (
     WEIGHT_BITS,
 )
 
-__all__ = ["LowRankTables", "codes", "quantise_low_rank", "quantise_weights"]
+__all__ = ["LowRankTables", "quantise_low_rank", "quantise_weights"]
 
 Values = NDArray[np.float64]
 
@@ -36,19 +37,6 @@ class LowRankTables:
     b: NDArray[np.int16]
     gain: NDArray[np.int16]
     schedule: NDArray[np.int16] | None
-
-
-def codes(values: Values, word: Format) -> NDArray[np.int64]:
-    """Return the codes of float values in a format, halves rounded up; SpecError outside it."""
-    values = np.asarray(values, np.float64)
-    if not np.isfinite(values).all():
-        raise SpecError(f"{word.name} must be finite")
-    raw = np.floor(values * 2.0**word.fraction + 0.5)
-    outside = (raw < word.lowest) | (raw > word.highest)
-    if outside.any():
-        raise SpecError(f"{word.name} must be between {word.range_text}, "
-                        f"not {values[outside].flat[0]:g}")
-    return raw.astype(np.int64)
 
 
 def quantise_low_rank(
@@ -116,7 +104,7 @@ def _full_range(factor: Values) -> tuple[NDArray[np.int16], Values]:
         raise SpecError("factors must be finite")
     largest = np.abs(factor).max(axis=0, initial=0.0)
     scale = np.where(largest > 0, largest, 1.0) * 2.0**FACTOR.fraction / FACTOR_LIMIT
-    raw = np.floor(factor / scale * 2.0**FACTOR.fraction + 0.5)
+    raw = half_up(factor / scale * 2.0**FACTOR.fraction)
     return np.clip(raw, -FACTOR_LIMIT, FACTOR_LIMIT).astype(np.int16), scale
 
 
@@ -140,5 +128,5 @@ def _gain_fraction(rows: Values, fractions: list[int], field_fraction: int) -> i
     for g in range(back + GAIN_SHIFTS[-1] - max(fractions), back - min(fractions) - 1, -1):
         if largest * 2.0**g + 0.5 < GAIN.highest:
             return g
-    raise SpecError(f"gain {largest:g} is too large for any shift; scale the couplings down or "
-                    "use fewer fraction bits F")
+    raise SpecError(f"gain times column norms reaches {largest:g}, too large for any shift; scale "
+                    "the couplings down or use fewer fraction bits F")

@@ -4,12 +4,13 @@ Devices compute on a `Call` and answer with `Sums`; `to_readout` turns those int
 device rounds, checks and averages alike.
 """
 
+import operator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pbitstream.compiler.quantise import codes
+from pbitstream.codes import codes
 from pbitstream.devices.protocol import Readout, Settings, State
 from pbitstream.errors import SpecError
 from pbitstream.program import Program, check_window
@@ -85,6 +86,11 @@ def prepare(
 ) -> Call:
     """Check the arguments of `Device.relax` and return them as codes; SpecError otherwise."""
     topology = program.topology
+    steps, burn_in, seed, chains, first_chain = (
+        _whole(name, value)
+        for name, value in (("steps", steps), ("burn_in", burn_in), ("seed", seed),
+                            ("chains", chains), ("first_chain", first_chain))
+    )
     check_window(steps, burn_in)
     if not 0 <= seed <= WORD_MASK:
         raise SpecError(f"seed must be between 0 and 2**64 - 1, not {seed}")
@@ -113,11 +119,11 @@ def prepare(
         noise_gain=noise[0],
         noise_shift=noise[1],
         beta=beta,
-        steps=int(steps),
-        burn_in=int(burn_in),
-        seed=int(seed),
-        chains=int(chains),
-        first_chain=int(first_chain),
+        steps=steps,
+        burn_in=burn_in,
+        seed=seed,
+        chains=chains,
+        first_chain=first_chain,
         state=_state(program, state, inputs * chains),
         moments=bool(moments),
         rounding=float(np.abs(h_values - h_codes * BIAS.value(1)).max()),
@@ -159,6 +165,13 @@ def to_readout(program: Program, call: Call, sums: Sums) -> Readout:
         rounding=call.rounding,
         temperature=temperature,
     )
+
+
+def _whole(name: str, value: int) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise SpecError(f"{name} must be a whole number, not {value!r}") from None
 
 
 def _clamp(

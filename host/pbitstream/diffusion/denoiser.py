@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pbitstream.codes import codes
 from pbitstream.compiler.builder import ProgramBuilder
-from pbitstream.compiler.quantise import codes
 from pbitstream.conditioning import Quad, quad_interface
 from pbitstream.diffusion import schedule, unet
 from pbitstream.errors import SpecError

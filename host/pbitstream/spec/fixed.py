@@ -73,7 +73,9 @@ class Format:
         """
         if not math.isfinite(value):
             raise SpecError(f"{self.name} must be finite, not {value}")
-        raw = math.floor(value * 2.0**self.fraction + 0.5)
+        scaled = value * 2.0**self.fraction
+        # Adding 0.5 first would round 0.49999999999999994 up.
+        raw = math.floor(scaled) + (scaled - math.floor(scaled) >= 0.5)
         if not self.lowest <= raw <= self.highest:
             raise SpecError(f"{self.name} must be between {self.range_text}, not {value:g}")
         return raw

@@ -20,7 +20,7 @@ from pbitstream.spec.words import (
     PROJECTION_SHIFTS,
 )
 
-__all__ = ["BandBank", "Bank", "LowRankBank", "Module", "SparseBank", "Topology"]
+__all__ = ["BandBank", "Bank", "Kind", "LowRankBank", "Module", "SparseBank", "Topology"]
 
 Kind: TypeAlias = Literal["langevin", "pbit"]
 
@@ -175,7 +175,7 @@ class Topology:
         """Return the topology of a canonical form; SpecError if it is not one."""
         try:
             modules = [
-                Module(m["name"], m["kind"], int(m["dim"]), bool(m["clamped"]))
+                Module(str(m["name"]), m["kind"], int(m["dim"]), bool(m["clamped"]))
                 for m in data["modules"]
             ]
             banks = []
@@ -188,7 +188,7 @@ class Topology:
                 banks.append(BANK_KINDS[bank["kind"]](**values))
             phases = tuple(tuple(int(m) for m in phase) for phase in data["phases"])
             scalars = int(data["field_fraction"]), int(data["dt_shift"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise SpecError(f"topology is not in canonical form: {error!r}") from error
         return cls(tuple(modules), tuple(banks), phases, *scalars)
 
