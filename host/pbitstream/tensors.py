@@ -24,7 +24,8 @@ from pbitstream.errors import FileFormatError, SpecError
 
 __all__ = ["read_tensors", "write_tensors"]
 
-DTYPES: dict[str, np.dtype[Any]] = {
+# Quoted: NumPy 1.21 cannot subscript a dtype at run time.
+DTYPES: "dict[str, np.dtype[Any]]" = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "I64": np.dtype("<i8"),
