@@ -102,7 +102,7 @@ class Stream:
     seed: int = 0
     chains: int = 1
     settings: Settings | None = None
-    batch: int = 64
+    batch: int = 512
     segments: int = MIN_SEGMENTS
     force: bool = False
     timing: Timing = field(default_factory=Timing)

@@ -136,7 +136,7 @@ class ProgramBuilder:
         self._ends(source, target)
         rows = np.array([np.broadcast_to(w, self._modules[target].dim) for w in weights.values()],
                         np.float64)
-        bank = BandBank(source, target, tuple(weights))
+        bank = BandBank(source, target, tuple(int(offset) for offset in weights))
         return self._bank(bank, {"w": quantise_weights(rows, self.field_fraction, "weight")})
 
     def sparse(

@@ -147,7 +147,7 @@ def initial_state(program: Program, call: Call) -> State:
 
 
 def open_emulator(rest: str, options: dict[str, str]) -> Device:
-    """Open ``emulator:`` with the options engine and threads; the registry's entry point."""
+    """Bit-exact emulator on this computer; options engine=numba|numpy|oracle and threads=N."""
     if rest:
         raise SpecError(f"emulator: takes no address, not {rest!r}")
     unknown = sorted(options.keys() - {"engine", "threads"})

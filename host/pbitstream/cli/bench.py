@@ -1,0 +1,175 @@
+"""``pbitstream bench``: how fast the emulator is here, as ratios measured in one run."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pbitstream.cli.output import Output, check_target, listing, number, table
+from pbitstream.cli.parser import UsageError, add_common, finite, positive
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["EPILOG", "HELP", "add_arguments", "run"]
+
+HELP = "measure the emulator: share of GEMM peak, chains, engines, first result, memory"
+EPILOG = """\
+Every round runs every case once, on one thread; figures are medians over rounds, ratios are formed
+within a round. Absolute rates move with the load of the machine, ratios hardly. Nothing here says
+anything about the speed or energy of hardware.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("--rounds", type=positive, default=7, metavar="N",
+                        help="rounds; fewer than 7 are for trying out (7)")
+    parser.add_argument("--seconds", type=finite, default=0.2, metavar="S",
+                        help="time of each case in each round (0.2)")
+    add_common(parser, "json", "plot", "quiet")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print; returns 0 whatever the speed."""
+    from pbitstream.cli import measure
+
+    one_thread = measure.hold_to_one_thread()
+    output = Output(arguments)
+    if not 0 < arguments.seconds <= 60:
+        raise UsageError(f"--seconds must be above 0 and at most 60, not {arguments.seconds:g}")
+    plot = None
+    if arguments.plot is not None:
+        from pbitstream.cli.plot import require_matplotlib
+
+        require_matplotlib()
+        plot = check_target("--plot", arguments.plot, (".png", ".pdf", ".svg"))
+    with output.progress() as report:
+        rates = measure.rates(measure.cases(), rounds=arguments.rounds, seconds=arguments.seconds,
+                              report=report)
+        starts = measure.start_times(arguments.rounds, report)
+        memory = measure.memory(report)
+    data = _collect(arguments.rounds, one_thread, rates, starts, memory)
+    if plot is not None:
+        _save_plot(plot, data)
+    if output.json:
+        output.document(data)
+        return 0
+    _show(output.console, data)
+    if plot is not None:
+        output.console.print(f"wrote {plot}")
+    return 0
+
+
+def _collect(
+    rounds: int, one_thread: str, rates: Any, starts: dict[str, list[float]],
+    memory: dict[int, int],
+) -> dict[str, Any]:
+    """Return the JSON document."""
+    import os
+    import platform
+    from importlib.metadata import version
+    from importlib.util import find_spec
+
+    from pbitstream.cli.measure import DIM, FLOP_PER_UPDATE, MODULES, median
+
+    gemm, *others = rates
+    cases = []
+    for rate in others:
+        langevin = rate.case.name.startswith("Langevin")
+        cases.append({
+            "name": rate.case.name,
+            "engine": rate.case.engine,
+            "units": rate.case.units,
+            "chains": rate.case.chains,
+            "updates_per_second": rate.median,
+            "lowest": min(rate.rounds),
+            "highest": max(rate.rounds),
+            "gemm_share": FLOP_PER_UPDATE * rate.over(gemm) if langevin else None,
+            "over_first": rate.over(others[0]) if langevin else None,
+        })
+    low, high = min(memory), max(memory)
+    growth = (memory[high] - memory[low]) / (high - low) / (MODULES * DIM)
+    return {
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "numpy": version("numpy"),
+            "numba": version("numba") if find_spec("numba") else None,
+            "blas_threads": one_thread,
+        },
+        "rounds": rounds,
+        "gemm": {"flop_per_second": gemm.median, "lowest": min(gemm.rounds),
+                 "highest": max(gemm.rounds)},
+        "flop_per_update": FLOP_PER_UPDATE,
+        "cases": cases,
+        "first_result": {f"{kind}_seconds": median(times) for kind, times in starts.items()},
+        "memory": {"peak_bytes": memory, "bytes_per_unit_and_chain": growth},
+    }
+
+
+def _processor() -> str:
+    import platform
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _show(console: "Console", data: dict[str, Any]) -> None:
+    machine, gemm = data["machine"], data["gemm"]
+    console.print(f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, "
+                  f"NumPy {machine['numpy']}, numba {machine['numba'] or 'absent'}")
+    console.print(f"float64 GEMM peak {gemm['flop_per_second'] / 1e9:.1f} GFLOP/s "
+                  f"({gemm['lowest'] / 1e9:.1f} to {gemm['highest'] / 1e9:.1f})")
+    console.print(f"medians of {data['rounds']} interleaved rounds; {machine['blas_threads']}\n")
+    made = table("Updates per second, in millions", "case", "engine", "chains", "median",
+                 "range", "of GEMM", "ratio", text=2)
+    for case in data["cases"]:
+        low, high = case["lowest"] / 1e6, case["highest"] / 1e6
+        share, ratio = case["gemm_share"], case["over_first"]
+        made.add_row(case["name"], case["engine"], number(case["chains"]),
+                     f"{case['updates_per_second'] / 1e6:.1f}", f"{low:.0f}–{high:.0f}",
+                     "–" if share is None else f"{100 * share:.0f} %",
+                     "–" if ratio is None else f"{ratio:.2f}")
+    console.print(made, "")
+    console.print("[dim]Langevin: 6 modules of 128 units, 8 banks of rank 16\n"
+                  f"of GEMM: at {data['flop_per_update']:.1f} flop per update; "
+                  "ratio: to the first line[/]\n")
+    first, memory = data["first_result"], data["memory"]
+    made = listing("First result")
+    made.add_row("process start, empty kernel cache", f"{first['cold_seconds']:.2f} s")
+    made.add_row("process start, filled kernel cache", f"{first['warm_seconds']:.2f} s")
+    console.print(made, "")
+    made = listing("Peak memory of a process, 768 units")
+    for chains, peak in memory["peak_bytes"].items():
+        made.add_row(f"{chains:,} chains", f"{peak / 1e6:,.0f} MB")
+    made.add_row("growth", f"{memory['bytes_per_unit_and_chain']:.1f} bytes/unit/chain")
+    console.print(made)
+
+
+def _save_plot(path: Path, data: dict[str, Any]) -> None:
+    from matplotlib.figure import Figure
+
+    from pbitstream.cli.plot import STYLE, require_matplotlib, save_figure
+
+    with require_matplotlib().rc_context(STYLE):
+        figure = Figure(figsize=(7.5, 3.2), layout="constrained")
+        axes = figure.subplots()
+        cases = data["cases"][::-1]
+        rates = [case["updates_per_second"] / 1e6 for case in cases]
+        spread = [[(case["updates_per_second"] - case["lowest"]) / 1e6 for case in cases],
+                  [(case["highest"] - case["updates_per_second"]) / 1e6 for case in cases]]
+        names = [f"{case['name']}\n{case['engine']}, chains: {case['chains']}" for case in cases]
+        axes.barh(names, rates, xerr=spread, color="#4c72b0", ecolor="#444444", capsize=2)
+        for place, (case, rate) in enumerate(zip(cases, rates)):
+            share = case["gemm_share"]
+            text = f"{rate:.0f}" + ("" if share is None else f"  ({100 * share:.0f} % of GEMM)")
+            axes.text(case["highest"] / 1e6, place, f"  {text}", va="center", fontsize=8)
+        axes.set_xlabel("million unit updates per second, one thread")
+        axes.set_title(f"{data['machine']['processor']}, medians of {data['rounds']} rounds")
+        axes.margins(x=0.25)
+        save_figure(path, figure)

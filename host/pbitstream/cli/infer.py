@@ -1,0 +1,158 @@
+"""``pbitstream infer``: denoise digits on a device and show what came out, controls beside it."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pbitstream.cli.output import Output, check_target, write_whole
+from pbitstream.cli.parser import UsageError, add_common, any_whole, finite, positive
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pbitstream.cli.infer_view import Shown
+    from pbitstream.diffusion.denoiser import Denoiser, Noisy
+
+__all__ = ["EPILOG", "HELP", "add_arguments", "run"]
+
+HELP = "denoise digits on the substrate: pictures, metrics with controls, timing, margins"
+EPILOG = """\
+examples:
+  pbitstream infer                          360 held-out digits at all 20 noise levels
+  pbitstream infer --noise 0.5 --count 20   20 of them at one level
+  pbitstream infer mine.png --noise 0.3     your own 8x8 image, light ink on dark
+  pbitstream infer xt.npy --noisy --noise 0.4 --out denoised.npy
+  pbitstream infer --json | jq .metrics.r2
+"""
+MODEL = "digits-k16"
+PICTURE = "pbitstream-infer.png"
+PICTURE_ENDINGS = (".png", ".pdf", ".svg")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("images", nargs="*", metavar="IMAGE",
+                        help="8x8 PNG, or NPY of shape (8, 8), (64,), (n, 8, 8) or (n, 64), uint8 "
+                             "0..255 or floats in [-1, 1]; without any, the held-out test digits")
+    parser.add_argument("--noise", type=finite, metavar="T",
+                        help="diffusion time in (0, 1], the nearest of the table is taken; "
+                             "without it, all times of the table")
+    parser.add_argument("--noisy", action="store_true",
+                        help="the images are noisy already: x_t at --noise T, NPY of floats")
+    parser.add_argument("--count", type=positive, metavar="N", help="only the first N images")
+    parser.add_argument("--steps", type=any_whole, metavar="N", help="averaged steps")
+    parser.add_argument("--burn-in", type=any_whole, metavar="N", help="steps before those")
+    parser.add_argument("--chains", type=positive, default=1, metavar="N",
+                        help="independent chains per input, averaged (1)")
+    parser.add_argument("--temperature", type=finite, metavar="T",
+                        help="of the substrate, in energy units")
+    parser.add_argument("--batch", type=positive, default=512, metavar="N",
+                        help="inputs per call of the device; changes no bit of the result (512)")
+    parser.add_argument("--out", metavar="FILE.npy",
+                        help="write the denoised images, float64 (images, times, 8, 8)")
+    add_common(parser, "device", "seed", "json", "plot", "quiet")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Denoise, print, write; returns 0."""
+    output = Output(arguments)
+    if arguments.noisy and (not arguments.images or arguments.noise is None):
+        raise UsageError("--noisy needs IMAGE files and the --noise T they have")
+    out = None
+    if arguments.out is not None:
+        out = check_target("--out", arguments.out, (".npy",))
+    plot = _plot_target(arguments, output)
+    shown = _evaluate(arguments, output)
+    if out is not None:
+        _write_denoised(out, shown)
+    if plot is not None:
+        from pbitstream.cli.plot import save_infer
+
+        save_infer(plot, shown)
+    if output.json:
+        output.document(shown.to_dict())
+        return 0
+    from pbitstream.cli.infer_view import show
+
+    show(output.console, shown)
+    for path in filter(None, (plot, out)):
+        output.console.print(f"wrote {path}")
+    return 0
+
+
+def _plot_target(arguments: argparse.Namespace, output: Output) -> Path | None:
+    """Return where the figure goes; the default one is given up with a note, never an error."""
+    from pbitstream.cli.plot import require_matplotlib
+    from pbitstream.errors import PbitstreamError
+
+    if arguments.plot is None and output.json:
+        return None
+    try:
+        require_matplotlib()
+        return check_target("--plot", arguments.plot or PICTURE, PICTURE_ENDINGS)
+    except PbitstreamError as error:
+        if arguments.plot is not None:
+            raise
+        output.note(f"no picture is written: {error}")
+        return None
+
+
+def _evaluate(arguments: argparse.Namespace, output: Output) -> "Shown":
+    """Run the inference; everything it computes is in `pbitstream.diffusion.evaluation`."""
+    from pbitstream.cli.infer_view import Shown
+    from pbitstream.devices.registry import open_device
+    from pbitstream.diffusion.denoiser import Denoiser
+    from pbitstream.diffusion.evaluation import evaluate
+    from pbitstream.model import Model, shipped
+    from pbitstream.program import Program, check_window
+
+    denoiser = Denoiser(Model.open(shipped(MODEL)), Program.open(shipped(f"{MODEL}.program")))
+    program = denoiser.program
+    check_window(program.steps if arguments.steps is None else arguments.steps,
+                 program.burn_in if arguments.burn_in is None else arguments.burn_in)
+    states, rows = _states(arguments, denoiser)
+    with open_device(arguments.device) as device, output.progress() as report:
+        evaluation = evaluate(
+            denoiser, device, states, rows, seed=arguments.seed, steps=arguments.steps,
+            burn_in=arguments.burn_in, chains=arguments.chains, batch=arguments.batch,
+            temperature=arguments.temperature, report=report,
+        )
+        info = device.info()
+    source = f"{len(arguments.images)} file(s)" if arguments.images else "held-out test digits"
+    return Shown(evaluation, program, MODEL, arguments.device, info, source, arguments.noise)
+
+
+def _states(
+    arguments: argparse.Namespace, denoiser: "Denoiser"
+) -> "tuple[Noisy, NDArray[np.int64]]":
+    """Return the noisy images the options ask for, and the schedule rows they have."""
+    import numpy as np
+
+    from pbitstream.diffusion.denoiser import Noisy, noisy_states
+    from pbitstream.diffusion.digits import read_images, test_digits
+
+    rows = np.arange(len(denoiser.times))
+    if arguments.noise is not None:
+        rows = np.array([denoiser.nearest_row(arguments.noise)])
+    if arguments.images:
+        images = read_images(arguments.images, noisy=arguments.noisy)
+    else:
+        images, _ = test_digits()
+    if arguments.count is not None:
+        if arguments.count > len(images):
+            raise UsageError(f"--count must be between 1 and {len(images)}, the number of images, "
+                             f"not {arguments.count}")
+        images = images[: arguments.count]
+    if arguments.noisy:
+        return Noisy(images, np.repeat(rows, len(images)), None), rows
+    return noisy_states(images, denoiser.times, rows), rows
+
+
+def _write_denoised(path: Path, shown: "Shown") -> None:
+    import numpy as np
+
+    evaluation: Any = shown.evaluation
+    image = evaluation.outputs["substrate"].image
+    shaped = image.reshape(evaluation.images, len(evaluation.rows), 8, 8)
+    write_whole(path, lambda file: np.save(file, shaped))

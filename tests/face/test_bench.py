@@ -1,0 +1,69 @@
+"""`pbitstream bench` runs and reports; no speed is asserted."""
+
+import json
+import math
+import sys
+
+import numpy as np
+
+from pbitstream.cli import measure
+
+
+def test_document_and_figure(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "MEMORY_CHAINS", (2, 4))
+    done = run("bench", "--json", "--rounds", "1", "--seconds", "0.002", "--plot", "b.png")
+    assert (done.code, done.err) == (0, "")
+    data = json.loads(done.out)
+    assert set(data) == {"machine", "rounds", "gemm", "flop_per_update", "cases", "first_result",
+                         "memory"}
+    assert data["flop_per_update"] == 2 * 256 / 3
+    for case in data["cases"]:
+        assert 0 < case["lowest"] <= case["updates_per_second"] <= case["highest"]
+        assert (case["gemm_share"] is None) == case["name"].startswith("p-bit")
+    assert {case["chains"] for case in data["cases"]} == {1, 64}
+    assert set(data["first_result"]) == {"cold_seconds", "warm_seconds"}
+    assert set(data["memory"]["peak_bytes"]) == {"2", "4"}
+    assert (tmp_path / "work" / "b.png").stat().st_size > 1000
+
+
+def test_screen(run, monkeypatch):
+    monkeypatch.setattr(measure, "MEMORY_CHAINS", (2, 4))
+    monkeypatch.setattr(measure, "start_times", lambda n, report: {"cold": [1.0], "warm": [0.5]})
+    done = run("bench", "--rounds", "1", "--seconds", "0.002")
+    assert (done.code, done.err) == (0, "")
+    for word in ("GEMM peak", "Langevin 6 x 128", "p-bit torus 64 x 64", "numpy", "1.00 s",
+                 "bytes/unit/chain"):
+        assert word in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_ratios_are_formed_within_a_round():
+    case = measure.Case("", "", 1, 1, 1.0, lambda steps: None)
+    slow, fast = measure.Rate(case, (1.0, 10.0, 3.0)), measure.Rate(case, (2.0, 20.0, 3.0))
+    assert fast.over(slow) == 2
+    assert fast.median == 3
+
+
+def test_programs_are_what_they_are_called():
+    langevin, torus = measure.langevin_program(), measure.torus_program()
+    assert langevin.topology.units == 768
+    assert len(langevin.topology.banks) == 8
+    per_update = (langevin.cost().multiplications_per_step - 4 * 768) / 768
+    assert math.isclose(2 * per_update, measure.FLOP_PER_UPDATE)
+    assert torus.topology.units == 64 * 64
+    weights = torus.tables["bank0.w"]
+    assert np.count_nonzero(weights) == 4 * 64 * 64 // 2, "two edges per site"
+
+
+def test_blas_is_held_before_numpy_is_imported(monkeypatch):
+    for name in measure.THREAD_VARIABLES:
+        monkeypatch.setenv(name, "2")
+    monkeypatch.delitem(sys.modules, "numpy")
+    assert measure.hold_to_one_thread() == "one thread, by the environment"
+    monkeypatch.undo()
+    monkeypatch.setattr(measure, "find_spec", lambda name: None)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    assert measure.hold_to_one_thread() == "one thread, by the environment"
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    assert measure.hold_to_one_thread().startswith("unknown: set OPENBLAS_NUM_THREADS=1")
