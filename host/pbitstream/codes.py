@@ -14,7 +14,7 @@ def half_up(values: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(values, np.float64)
     below = np.floor(values)
     # Adding 0.5 first would round 0.49999999999999994 up.
-    return np.where(values - below >= 0.5, below + 1, below)
+    return np.asarray(np.where(values - below >= 0.5, below + 1, below), np.float64)
 
 
 def codes(values: ArrayLike, word: Format) -> NDArray[np.int64]:
