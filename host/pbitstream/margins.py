@@ -31,6 +31,8 @@ Tables = Mapping[str, NDArray[Any]]
 #: Above this many free Langevin units eigenvalues come from Lanczos iterations.
 DENSE_LIMIT = 1024
 LANCZOS_STEPS = 160
+#: Stands for a gap or curvature of zero where one is divided by.
+SMALLEST = 2.0**-20
 
 
 @dataclass(frozen=True)
@@ -129,26 +131,16 @@ def compute_margins(topology: Topology, tables: Tables) -> Margins:
         full[free] = x
         return apply_coupling(topology, tables, full)[free]
 
-    def restoring(x: Values) -> Values:
-        return k2[:, None] * x - apply(x)
-
     linear = k4 == 0
-    j_low, j_high = _extremes(apply, np.ones(len(k2), bool))
-    low, high = _extremes(restoring, np.ones(len(k2), bool))
-    linear_gap = low if linear.all() else None
-    if linear.any() and not linear.all():
-        linear_gap = _extremes(restoring, linear)[0]
-    if len(k2) <= DENSE_LIMIT:
-        variance = _mean_variance(restoring(np.eye(len(k2))), temperature[free])
-    else:
-        variance = float(temperature.max()) / max(low, 1e-9) ** 2
+    solver = _dense if len(k2) <= DENSE_LIMIT else _iterative
+    j_range, (low, high), linear_gap, variance = solver(apply, k2, linear, temperature[free])
     # A K - J that only repels has no step limit; a tiny curvature stands for none.
-    high = max(high, 2.0**-20)
+    high = max(high, SMALLEST)
     stiffest = high + float((3 * k4 * x_max[free] ** 2).max())
     pace = max(low, 0.0) * dt
     return Margins(
-        lambda_max=j_high,
-        lambda_min=j_low,
+        lambda_max=j_range[1],
+        lambda_min=j_range[0],
         gap=low,
         linear_gap=linear_gap,
         dt=dt,
@@ -162,28 +154,56 @@ def compute_margins(topology: Topology, tables: Tables) -> Margins:
     )
 
 
-def _mean_variance(m: Values, temperature: Values) -> float:
-    """Return mean_i [M^-1 diag(T) M^-1]_ii, or infinity where M is singular."""
-    try:
-        inverse = np.linalg.inv(m)
-    except np.linalg.LinAlgError:
-        return math.inf
-    return float((inverse**2 @ temperature).mean())
+def _dense(
+    apply: Callable[[Values], Values],
+    k2: Values,
+    linear: NDArray[np.bool_],
+    temperature: Values,
+) -> tuple[tuple[float, float], tuple[float, float], float | None, float]:
+    """Return the ranges of J and K - J, the linear gap, and mean_i of the means' dt N / 2 variance.
+
+    That is mean_i [M^-1 diag(T) M^-1]_ii with M = K - J; T mean(1 / eigenvalues^2) at one T.
+    """
+    j = apply(np.eye(len(k2)))
+    m = np.diag(k2) - j
+    values = np.linalg.eigvalsh(m)
+    own = k2[0] - values[::-1] if (k2 == k2[0]).all() else np.linalg.eigvalsh(j)
+    linear_gap = None
+    if linear.any():
+        linear_gap = float(values[0] if linear.all() else
+                           np.linalg.eigvalsh(m[np.ix_(linear, linear)])[0])
+    if not values.all():
+        variance = math.inf
+    elif (temperature == temperature[0]).all():
+        variance = float(temperature[0] * (1 / values**2).mean())
+    else:
+        variance = float((np.linalg.inv(m) ** 2 @ temperature).mean())
+    return ((float(own[0]), float(own[-1])), (float(values[0]), float(values[-1])), linear_gap,
+            variance)
 
 
-def _extremes(apply: Callable[[Values], Values], kept: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the extreme eigenvalues of a symmetric operator over the units that are kept."""
-    index = np.flatnonzero(kept)
+def _iterative(
+    apply: Callable[[Values], Values],
+    k2: Values,
+    linear: NDArray[np.bool_],
+    temperature: Values,
+) -> tuple[tuple[float, float], tuple[float, float], float | None, float]:
+    """Return what `_dense` returns, by Lanczos iterations; the variance is an upper bound."""
 
-    def inner(x: Values) -> Values:
-        full = np.zeros((len(kept), x.shape[1]))
-        full[index] = x
-        return apply(full)[index]
+    def restoring(x: Values) -> Values:
+        return k2[:, None] * x - apply(x)
 
-    if len(index) <= DENSE_LIMIT:
-        low, high = np.linalg.eigvalsh(inner(np.eye(len(index))))[[0, -1]]
-        return float(low), float(high)
-    return _lanczos(inner, len(index))
+    def among_linear(x: Values) -> Values:
+        full = np.zeros((len(k2), x.shape[1]))
+        full[linear] = x
+        return restoring(full)[linear]
+
+    low, high = _lanczos(restoring, len(k2))
+    linear_gap = None
+    if linear.any():
+        linear_gap = low if linear.all() else _lanczos(among_linear, int(linear.sum()))[0]
+    variance = float(temperature.max()) / max(low, SMALLEST) ** 2
+    return _lanczos(apply, len(k2)), (low, high), linear_gap, variance
 
 
 def _lanczos(apply: Callable[[Values], Values], n: int) -> tuple[float, float]:
