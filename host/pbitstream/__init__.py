@@ -1,7 +1,7 @@
 """Thermodynamic computing: stochastic units, programmable couplings, one driver.
 
-Public names load on first use (PEP 562), so that ``pbitstream.spec`` needs neither NumPy nor a
-device.
+Start with `ProgramBuilder` (or ``Program.open`` a file; `shipped` names those of the package), open
+a device with `open_device`, ``load`` the program and ``relax`` it under biases.
 """
 
 from importlib import import_module
@@ -9,6 +9,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+# Public names load on first use (PEP 562): `pbitstream.spec` needs neither NumPy nor a device.
 _PUBLIC = {
     "Conditioning": "pbitstream.conditioning",
     "Device": "pbitstream.devices.protocol",
@@ -19,6 +20,7 @@ _PUBLIC = {
     "Settings": "pbitstream.devices.protocol",
     "State": "pbitstream.devices.protocol",
     "open_device": "pbitstream.devices.registry",
+    "shipped": "pbitstream.model",
 }
 
 __all__ = sorted([*_PUBLIC, "__version__"])

@@ -57,8 +57,9 @@ class Margins:
         rms error of a time mean over N steps is ``error_scale / sqrt(N)``; an upper bound above
         1,024 free units; None without Langevin units.
     boltzmann
-        Whether the program samples a Boltzmann law: every beta = 1/T within 1 %. A program with
-        units of one kind only does; None if T = 0.
+        Whether the program samples a Boltzmann law as dt goes to 0: all beta and 1/T equal within
+        1 %; None if T = 0. At finite dt the variance of a mode of stiffness g is
+        T / (g (1 - g dt / 2)).
     """
 
     lambda_max: float | None
@@ -100,7 +101,8 @@ class Margins:
             shift = max(0, math.floor(-math.log2(limit)) + 1)
             raise UnstableError(
                 f"dt = {self.dt:g} must be below {limit:.4g}; use dt_shift {shift} or more, or, "
-                "if only the quartic term is the reason, force the load and watch the clip counts"
+                "if only the quartic term is the reason, state the largest |x| that occurs "
+                "(x_max), or force the load and watch the clip counts"
             )
 
 
@@ -172,7 +174,7 @@ def _dense(
     if linear.any():
         linear_gap = float(values[0] if linear.all() else
                            np.linalg.eigvalsh(m[np.ix_(linear, linear)])[0])
-    if not values.all():
+    if np.abs(values).min() < SMALLEST:
         variance = math.inf
     elif (temperature == temperature[0]).all():
         variance = float(temperature[0] * (1 / values**2).mean())

@@ -89,6 +89,17 @@ class Program:
         object.__setattr__(self, "tables", MappingProxyType(frozen))
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{m.name}[{m.dim}]" for m in self.topology.modules)
+        return f"<Program {self.digest[:16]}: {kinds}; {len(self.topology.banks)} banks>"
+
+    def __eq__(self, other: object) -> bool:
+        """Programs are equal if their digests are."""
+        return isinstance(other, Program) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
     @cached_property
     def layout(self) -> dict[str, Any]:
         """Everything but the tensors, as integers and strings: what the digest covers."""
@@ -126,6 +137,9 @@ class Program:
 
     def gains(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the gains S, in values, of some rows: (len(rows), banks, largest rank)."""
+        rows = np.asarray(rows)
+        if rows.size and not (rows.min() >= 0 and rows.max() < self.gain_rows):
+            raise SpecError(f"rows must be between 0 and {self.gain_rows - 1}, not {rows}")
         scale = np.zeros((len(self.topology.banks), 1))
         for index, bank in enumerate(self.topology.banks):
             if isinstance(bank, LowRankBank):

@@ -188,8 +188,9 @@ def _check_band(topology: Topology, index: int, bank: BandBank, w: NDArray[np.in
     for offset, row in zip(bank.offsets, w):
         low, high = band_rows(offset, len(row), dim_s)
         if row[:low].any() or row[high:].any():
+            inside = f"units {low} to {high - 1}" if high > low else "no unit"
             raise SpecError(f"weights of bank {index} at offset {offset} must be 0 where the "
-                            "neighbour lies outside the module")
+                            f"neighbour lies outside the module: {inside} may have one")
 
 
 def _check_sparse(index: int, tables: Tables) -> None:

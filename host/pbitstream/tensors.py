@@ -7,6 +7,7 @@ the oracle of this module in the tests.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -169,7 +170,13 @@ def _digest(header: Mapping[str, Any], metadata: Mapping[str, str], body: bytes)
 
 
 def _write_whole(path: Path, chunks: list[bytes]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent or Path(), prefix=f".{path.name}.")
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        # Named after the file that was asked for, not after a part of it.
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines(chunks)

@@ -96,7 +96,8 @@ def test_a_step_that_is_too_large_is_refused_with_the_cure() -> None:
     program = chain(2, 0.5, k2=20.0, dt_shift=3)
     with pytest.raises(UnstableError, match=re.escape(
         "dt = 0.125 must be below 0.09756; use dt_shift 4 or more, or, if only the quartic term is "
-        "the reason, force the load and watch the clip counts"
+        "the reason, state the largest |x| that occurs (x_max), or force the load and watch "
+        "the clip counts"
     )):
         program.margins().check()
     with pytest.raises(UnstableError, match=re.escape("use dt_shift 4 or more")):

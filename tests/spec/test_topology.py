@@ -37,7 +37,7 @@ REFUSALS = [
     ({"modules": (X, replace(Y, name=""))}, "module names must be distinct and not empty, not ''"),
     ({"modules": (X, replace(Y, kind="spin"))},
      "kind of module y must be langevin or pbit, not 'spin'"),
-    ({"modules": (X, replace(Y, dim=0))}, "dim of module y must be at least 1, not 0"),
+    ({"modules": (X, replace(Y, dim=0))}, "dim of module y must be a whole number of at least 1, not 0"),
     ({"banks": (replace(BANK, target=2),)}, "bank 0 must join modules 0 to 1, not 2"),
     ({"banks": (replace(BANK, source=-1),)}, "bank 0 must join modules 0 to 1, not -1"),
     ({"modules": (X, P), "phases": ((0,), (1,)), "banks": (BandBank(1, 1, (1,)),)},

@@ -1,5 +1,8 @@
 """Building a program from modules and float couplings, one call each."""
 
+# Keeps ArrayLike short in help().
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,8 +23,10 @@ from pbitstream.spec.topology import (
     Module,
     SparseBank,
     Topology,
+    check_module,
 )
 from pbitstream.spec.words import BETA, EXPOSED, K2, K4
+from pbitstream.tables import band_rows
 
 __all__ = ["ProgramBuilder", "colour_phases"]
 
@@ -72,9 +77,20 @@ class ProgramBuilder:
     ) -> int:
         """Add a Langevin module.
 
-        ``x <- x + dt (field - k2 x - k4 x^3) + sqrt(2 T dt) xi``. `k2`, `k4`, `scale` and
-        `offset` are scalars or one value per unit; `x_max` is the largest |x| of a calibration
-        run, by default the rail at 8; value = scale * x + offset.
+        ``x <- x + dt (field - k2 x - k4 x^3) + sqrt(2 T dt) xi``.
+
+        Parameters
+        ----------
+        k2, k4
+            Stiffness, a scalar or one value per unit: 2^-10 to 31.999, and 0 to 7.9998. A double
+            well needs a self-coupling beside them: ``band(m, m, {0: w})`` makes k2 - 2 w of k2.
+        temperature
+            In energy units; the noise codes nearest to it are stored.
+        x_max
+            Largest |x| that occurs, from a calibration run; by default the rail at 8. With k4 > 0
+            it decides the largest stable dt, ``2 / (lambda_max(K - J) + 3 k4 x_max^2)``.
+        scale, offset
+            value = scale * x + offset, scalars or one value per unit.
         """
         gain, shift = noise_gain(temperature, self.dt_shift)
         words = (0, gain, shift, round(x_max * 2**EXPOSED.fraction))
@@ -89,7 +105,10 @@ class ProgramBuilder:
         scale: ArrayLike = 1.0,
         offset: ArrayLike = 0.0,
     ) -> int:
-        """Add a p-bit module: m = +1 with probability sigma(2 beta field), else -1."""
+        """Add a p-bit module: m = +1 with probability sigma(2 beta field), else -1.
+
+        `beta` is 0 to 15.9998; `scale` and `offset` as in `langevin`.
+        """
         words = (BETA.raw(beta), 0, NOISE_SHIFTS[-1], 0)
         return self._module(Module(name, "pbit", dim), words, 0.0, 0.0, scale, offset)
 
@@ -128,16 +147,23 @@ class ProgramBuilder:
         return index
 
     def band(self, source: int, target: int, weights: Mapping[int, ArrayLike]) -> int:
-        """Couple by shifted diagonals, offset -> weight per unit of t; returns the bank's index.
+        """Couple by shifted diagonals, offset -> weights; returns the bank's index.
 
         ``f_t[i] += w_o[i] x_s[i+o]`` and its transpose. With s = t both are added, so offset 0
-        counts twice and an undirected edge is given once.
+        counts twice and an undirected edge is given once: ``band(m, m, {1: 0.5})`` is a chain.
+
+        Parameters
+        ----------
+        weights
+            Of every offset, one weight per unit of t, 0 where i + o lies outside s; a scalar is
+            taken for all units whose neighbour exists.
         """
         self._ends(source, target)
-        rows = np.array([np.broadcast_to(w, self._modules[target].dim) for w in weights.values()],
-                        np.float64)
+        dims = self._modules[source].dim, self._modules[target].dim
+        rows = [_band_row(int(offset), w, *dims) for offset, w in weights.items()]
         bank = BandBank(source, target, tuple(int(offset) for offset in weights))
-        return self._bank(bank, {"w": quantise_weights(rows, self.field_fraction, "weight")})
+        raw = quantise_weights(np.array(rows), self.field_fraction, "weight")
+        return self._bank(bank, {"w": raw})
 
     def sparse(
         self, source: int, target: int, indptr: ArrayLike, indices: ArrayLike, weights: ArrayLike
@@ -191,13 +217,16 @@ class ProgramBuilder:
         offset: ArrayLike,
     ) -> int:
         """Add a module; `words` are its codes of beta, noise gain, noise shift and x_max."""
-        stiff = {"k2": codes(np.asarray(k2), K2), "k4": codes(np.asarray(k4), K4)}
+        check_module(module)
         unit: dict[str, NDArray[Any]] = {
-            name: np.broadcast_to(raw, module.dim).astype(np.uint16)
-            for name, raw in stiff.items()
+            name: codes(_per_unit(name, values, module), word).astype(np.uint16)
+            for name, values, word in (("k2", k2, K2), ("k4", k4, K4))
         }
+        if module.kind == "langevin" and not module.clamped and unit["k2"].min() < 1:
+            raise SpecError(f"k2 must be at least {K2.value(1):g}; for a double well add a band "
+                            "bank of the module with itself, offset 0")
         for name, values in (("scale", scale), ("offset", offset)):
-            unit[name] = np.broadcast_to(np.asarray(values, np.float64), module.dim).copy()
+            unit[name] = _per_unit(name, values, module)
         self._modules.append(module)
         self._codes.append(words)
         self._units.append(unit)
@@ -211,6 +240,8 @@ class ProgramBuilder:
 
     def _ends(self, source: int, target: int) -> None:
         for end in (source, target):
+            if not isinstance(end, int):
+                raise SpecError(f"module must be the index that the builder returned, not {end!r}")
             if not 0 <= end < len(self._modules):
                 raise SpecError(f"module must be between 0 and {len(self._modules) - 1}, "
                                 f"not {end}")
@@ -229,6 +260,28 @@ class ProgramBuilder:
                 rows = self._schedules.get(index, self._tables[f"bank{index}.gain"][None])
                 table[:, index, : bank.rank] = rows
         return table
+
+
+def _per_unit(name: str, values: ArrayLike, module: Module) -> NDArray[np.float64]:
+    array = np.asarray(values, np.float64)
+    if array.shape not in ((), (module.dim,)):
+        raise SpecError(f"{name} of module {module.name} must be a number or have shape "
+                        f"({module.dim},), not {array.shape}")
+    return np.broadcast_to(array, module.dim).copy()
+
+
+def _band_row(offset: int, weight: ArrayLike, dim_s: int, dim_t: int) -> NDArray[np.float64]:
+    """Return one weight per unit of t; a scalar reaches the units whose neighbour exists."""
+    array = np.asarray(weight, np.float64)
+    if array.shape == (dim_t,):
+        return array
+    if array.shape != ():
+        raise SpecError(f"weights of offset {offset} must be a number or have shape ({dim_t},), "
+                        f"not {array.shape}")
+    row = np.zeros(dim_t)
+    low, high = band_rows(offset, dim_t, dim_s)
+    row[low:high] = array
+    return row
 
 
 def colour_phases(

@@ -92,9 +92,12 @@ def prepare(
                             ("chains", chains), ("first_chain", first_chain))
     )
     check_window(steps, burn_in)
+    for name, value, kind in (("settings", settings, Settings), ("state", state, State)):
+        if value is not None and not isinstance(value, kind):
+            raise SpecError(f"{name} must be a {kind.__name__}, not a {type(value).__name__}")
     if not 0 <= seed <= WORD_MASK:
         raise SpecError(f"seed must be between 0 and 2**64 - 1, not {seed}")
-    h_values = np.asarray(h, np.float64)
+    h_values = _floats("h", h)
     if h_values.ndim != 2 or h_values.shape[1] != topology.units or len(h_values) == 0:
         raise SpecError(f"h must have shape (inputs, {topology.units}) with at least one input, "
                         f"not {h_values.shape}")
@@ -174,6 +177,13 @@ def _whole(name: str, value: int) -> int:
         raise SpecError(f"{name} must be a whole number, not {value!r}") from None
 
 
+def _floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise SpecError(f"{name} must be an array of numbers") from None
+
+
 def _clamp(
     program: Program, clamp: ArrayLike | None, inputs: int, free: NDArray[np.bool_]
 ) -> NDArray[np.int32]:
@@ -187,7 +197,7 @@ def _clamp(
     names = ", ".join(m.name for m in topology.modules if m.clamped)
     if clamp is None:
         raise SpecError(f"clamp must give {count} values per input for {names}")
-    values = np.asarray(clamp, np.float64)
+    values = _floats("clamp", clamp)
     if values.shape != (inputs, count):
         raise SpecError(f"clamp must have shape ({inputs}, {count}) for {names}, "
                         f"not {values.shape}")
@@ -209,9 +219,10 @@ def _gains(program: Program, gains: ArrayLike | None, inputs: int) -> NDArray[np
             own[0, index, : bank.rank] = program.tables[f"bank{index}.gain"]
     if gains is None:
         return own
-    values = np.asarray(gains, np.float64)
+    values = _floats("gains", gains)
     if values.ndim != 3 or values.shape[1:] != shape or len(values) not in (1, inputs):
-        raise SpecError(f"gains must have shape ({inputs} or 1, {shape[0]}, {shape[1]}), "
+        rows = "1" if inputs == 1 else f"{inputs} or 1"
+        raise SpecError(f"gains must have shape ({rows}, {shape[0]}, {shape[1]}), "
                         f"not {values.shape}")
     raw = np.zeros(values.shape, np.int16)
     for index, bank in enumerate(topology.banks):

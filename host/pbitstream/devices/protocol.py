@@ -1,5 +1,8 @@
 """What every device offers: load a program, relax under a bias, read averages and state."""
 
+# Keeps ArrayLike short in help().
+from __future__ import annotations
+
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
@@ -62,7 +65,8 @@ class Readout:
         float64 (inputs, units): averages over window and chains in raw units x or m; a clamped
         unit's is its clamp.
     square
-        float64 (inputs, units) second moments, or None.
+        float64 (inputs, units) second moments, or None. Of Langevin units they carry the bias of
+        the time step: the variance of a mode of stiffness g is T / (g (1 - g dt / 2)).
     saturated
         Clip counts by name, summed over chains: projection, gain, stiffness, state, field.
     clips
@@ -85,6 +89,11 @@ class Readout:
     burn_in: int
     rounding: float
     temperature: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        inputs, chains, units = self.sums.shape
+        return (f"<Readout of {inputs} inputs x {chains} chains x {units} units, "
+                f"{self.burn_in} + {self.steps} steps, saturated: {sum(self.saturated.values())}>")
 
     @property
     def saturated(self) -> dict[str, int]:
@@ -136,7 +145,7 @@ class Device(Protocol):
         steps, burn_in
             Averaged steps, 1 to 2**24 - 1, and discarded steps before them, 0 to 2**24 - 1.
         seed
-            0 to 2**64 - 1.
+            0 to 2**64 - 1; a call that goes on from a `state` takes its noise from there.
         clamp : array, shape (inputs, clamped units)
             Values of the clamped modules, in module order; +-1 for p-bits.
         gains : array, shape (inputs or 1, banks, largest rank)
@@ -169,7 +178,7 @@ class Device(Protocol):
     def close(self) -> None:
         """Leave the device idle and let go of it."""
 
-    def __enter__(self) -> "Device":
+    def __enter__(self) -> Device:
         """Return the device itself."""
 
     def __exit__(

@@ -30,7 +30,7 @@ def open_device(url: str = "emulator:") -> Device:
     MissingExtraError
         If what the device needs is not installed.
     """
-    scheme, colon, rest = url.partition(":")
+    scheme, colon, rest = str(url).partition(":")
     schemes = device_schemes()
     if not colon or scheme not in schemes:
         known = ", ".join(f"{name}:" for name in sorted(schemes))

@@ -1,5 +1,8 @@
 """The emulator as a device: the integers of numerics, bit for bit, on this computer."""
 
+# Keeps ArrayLike short in help().
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -51,6 +54,9 @@ class Emulator:
 
     def load(self, program: Program, *, force: bool = False) -> None:
         """Load a program; see `Device.load`. Cost: O(tables), and eigenvalues for the margins."""
+        if not isinstance(program, Program):
+            raise SpecError(f"program must be a Program, not a {type(program).__name__}; "
+                            "build() one, or Program.open a file")
         program.margins().check(force=force)
         self._run = self._runner(program)
         self.program = program
@@ -103,7 +109,7 @@ class Emulator:
         """Forget the program; there is nothing to let go of."""
         self.reset()
 
-    def __enter__(self) -> "Emulator":
+    def __enter__(self) -> Emulator:
         """Return the device itself."""
         return self
 

@@ -20,7 +20,8 @@ from pbitstream.spec.words import (
     PROJECTION_SHIFTS,
 )
 
-__all__ = ["BandBank", "Bank", "Kind", "LowRankBank", "Module", "SparseBank", "Topology"]
+__all__ = ["BandBank", "Bank", "Kind", "LowRankBank", "Module", "SparseBank", "Topology",
+           "check_module"]
 
 Kind: TypeAlias = Literal["langevin", "pbit"]
 
@@ -211,13 +212,21 @@ def _check_modules(modules: tuple[Module, ...]) -> None:
         raise SpecError("a program needs at least one free module")
     names = [module.name for module in modules]
     for module in modules:
-        if not module.name or names.count(module.name) > 1:
+        if names.count(module.name) > 1:
             raise SpecError(f"module names must be distinct and not empty, not {module.name!r}")
-        if module.kind not in ("langevin", "pbit"):
-            raise SpecError(f"kind of module {module.name} must be langevin or pbit, "
-                            f"not {module.kind!r}")
-        if module.dim < 1:
-            raise SpecError(f"dim of module {module.name} must be at least 1, not {module.dim}")
+        check_module(module)
+
+
+def check_module(module: Module) -> None:
+    """Raise SpecError unless name, kind and dim of a module follow the rules."""
+    if not module.name or not isinstance(module.name, str):
+        raise SpecError(f"module names must be distinct and not empty, not {module.name!r}")
+    if module.kind not in ("langevin", "pbit"):
+        raise SpecError(f"kind of module {module.name} must be langevin or pbit, "
+                        f"not {module.kind!r}")
+    if not isinstance(module.dim, int) or module.dim < 1:
+        raise SpecError(f"dim of module {module.name} must be a whole number of at least 1, "
+                        f"not {module.dim}")
 
 
 def _check_bank(topology: Topology, index: int, bank: Bank) -> None:
