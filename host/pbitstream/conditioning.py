@@ -28,7 +28,13 @@ from pbitstream.errors import SpecError
 from pbitstream.spec.fixed import Format, rhu
 from pbitstream.spec.sigmoid import THRESHOLD_BITS, THRESHOLD_STEP_BITS, THRESHOLDS, sigmoid_table
 from pbitstream.spec.topology import Topology
-from pbitstream.spec.words import BIAS, WEIGHT_BITS
+from pbitstream.spec.words import (
+    BIAS,
+    MAX_INPUTS,
+    MAX_QUAD,
+    MAX_WEIGHT_FRACTION,
+    WEIGHT_BITS,
+)
 
 __all__ = ["Conditioning", "Layer", "Linear", "Quad", "Silu", "Stage", "paper_interface",
            "quad_interface"]
@@ -40,8 +46,6 @@ ONE = 1 << BIAS.fraction
 #: Words of an input and of every linear output: those of a bias.
 INPUT = Format("input", BIAS.bits, BIAS.fraction)
 WEIGHT_LIMIT = (1 << (WEIGHT_BITS - 1)) - 1
-#: Fraction bits of a weight are at most this.
-MAX_WEIGHT_FRACTION = 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +77,18 @@ class Linear:
         if self.weight.ndim != 2 or self.weight.shape[1] != inputs:
             raise SpecError(f"linear layer must take {inputs} inputs, not shape "
                             f"{self.weight.shape}")
-        return int(self.weight.shape[0])
+        outputs = int(self.weight.shape[0])
+        arrays = [self.weight] if self.bias is None else [self.weight, self.bias]
+        if any(array.dtype != np.int16 for array in arrays) or (
+            self.bias is not None and self.bias.shape != (outputs,)
+        ):
+            raise SpecError(f"linear layer must have int16 weights and {outputs} int16 biases")
+        if not 0 <= self.fraction <= MAX_WEIGHT_FRACTION:
+            raise SpecError(f"fraction of a linear layer must be between 0 and "
+                            f"{MAX_WEIGHT_FRACTION}, not {self.fraction}")
+        if inputs > MAX_INPUTS:
+            raise SpecError(f"linear layer must take at most {MAX_INPUTS} inputs, not {inputs}")
+        return outputs
 
     def apply(self, x: Codes) -> tuple[Codes, int]:
         """Return output codes (n, outputs) and how many were clipped to 16 bits."""
@@ -121,7 +136,9 @@ class Quad:
     kind: ClassVar[str] = "quad"
 
     def outputs(self, inputs: int) -> int:
-        """Return 1 + n + n (n + 1) / 2 + 1."""
+        """Return 1 + n + n (n + 1) / 2 + 1, for n of at most 4; SpecError above."""
+        if inputs > MAX_QUAD:
+            raise SpecError(f"quadratic layer must take at most {MAX_QUAD} inputs, not {inputs}")
         return 2 + inputs + inputs * (inputs + 1) // 2
 
     def apply(self, x: Codes) -> tuple[Codes, int]:
@@ -185,9 +202,38 @@ class Conditioning:
         """Number of weights, biases not counted."""
         return sum(layer.weight.size for layer in self._linear_layers().values())
 
+    def frozen(self) -> "Conditioning":
+        """Return a copy whose arrays nobody can change."""
+
+        def own(array: NDArray[Any] | None) -> Any:
+            if array is None:
+                return None
+            copy = np.array(array, order="C")
+            copy.flags.writeable = False
+            return copy
+
+        stages = tuple(
+            Stage(tuple(
+                Linear(own(n.weight), n.fraction, own(n.bias)) if isinstance(n, Linear) else n
+                for n in stage.layers
+            ), stage.target)
+            for stage in self.stages
+        )
+        return Conditioning(self.inputs, stages, own(self.features))
+
     def check(self, topology: Topology) -> None:
         """Raise SpecError unless layers fit each other and stages fit the modules they target."""
-        width = self.inputs + (0 if self.features is None else self.features.shape[1])
+        if self.inputs < 1 or not self.stages:
+            raise SpecError("a conditioning net needs at least one input and one stage")
+        width = self.inputs
+        if self.features is not None:
+            if self.features.dtype != np.int16 or self.features.ndim != 2:
+                raise SpecError("features must be int16 of shape (rows, columns), not "
+                                f"{self.features.dtype} of shape {self.features.shape}")
+            width += self.features.shape[1]
+        targets = [stage.target for stage in self.stages if stage.target is not None]
+        if len(set(targets)) != len(targets):
+            raise SpecError(f"stages must target different modules, not {targets}")
         for stage in self.stages:
             for layer in stage.layers:
                 width = layer.outputs(width)
@@ -216,7 +262,7 @@ class Conditioning:
         return np.concatenate([raw, self.features[rows].astype(np.int64)], axis=1)
 
     def biases(self, raw: Codes, topology: Topology) -> tuple[Codes, int]:
-        """Return bias codes (n, units) for input codes, and how many values were clipped."""
+        """Return bias codes (n, units) for input codes (n, width), and how many were clipped."""
         h = np.zeros((len(raw), topology.units), np.int64)
         clipped = 0
         for stage in self.stages:

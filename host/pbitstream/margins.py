@@ -20,7 +20,7 @@ from pbitstream.coupling import apply_coupling
 from pbitstream.errors import SpecError, UnstableError
 from pbitstream.spec.noise import noise_temperature
 from pbitstream.spec.topology import Topology
-from pbitstream.spec.words import BETA, EXPOSED, FIELD_LIMIT, K2, K4
+from pbitstream.spec.words import BETA, DT_SHIFTS, EXPOSED, FIELD_LIMIT, K2, K4
 from pbitstream.tables import worst_field
 
 __all__ = ["Margins", "compute_margins"]
@@ -52,7 +52,8 @@ class Margins:
     headroom_bits
         log2 of the int32 limit over the worst-case field of any unit.
     tau, burn_in
-        Slowest autocorrelation time and the burn-in that leaves e^-8 of the start, in steps.
+        Slowest autocorrelation time and the burn-in that leaves e^-8 of the start, in steps. Of
+        the quadratic part alone: a quartic term makes both shorter, p-bits have a pace of their own.
     error_scale
         rms error of a time mean over N steps is ``error_scale / sqrt(N)``; an upper bound above
         1,024 free units; None without Langevin units.
@@ -99,8 +100,11 @@ class Margins:
         limit = self.linear_dt_limit if force else self.dt_limit
         if limit is not None and self.dt >= limit:
             shift = max(0, math.floor(-math.log2(limit)) + 1)
+            cure = f"use dt_shift {shift} or more"
+            if shift not in DT_SHIFTS:
+                cure = "no step is small enough"
             raise UnstableError(
-                f"dt = {self.dt:g} must be below {limit:.4g}; use dt_shift {shift} or more, or, "
+                f"dt = {self.dt:g} must be below {limit:.4g}; {cure}, or, "
                 "if only the quartic term is the reason, state the largest |x| that occurs "
                 "(x_max), or force the load and watch the clip counts"
             )

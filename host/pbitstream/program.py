@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbitstream.conditioning import Conditioning
-from pbitstream.errors import FileFormatError, SpecError
+from pbitstream.errors import FileFormatError, SpecError, UnstableError
 from pbitstream.margins import Margins, compute_margins
 from pbitstream.spec import canonical_json, spec_digest
 from pbitstream.spec.topology import BandBank, LowRankBank, Topology
@@ -87,6 +87,8 @@ class Program:
             frozen[name] = np.array(array, order="C")
             frozen[name].flags.writeable = False
         object.__setattr__(self, "tables", MappingProxyType(frozen))
+        if self.conditioning is not None:
+            object.__setattr__(self, "conditioning", self.conditioning.frozen())
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
     def __repr__(self) -> str:
@@ -147,22 +149,40 @@ class Program:
         return np.asarray(self.tables["schedule.gain"][rows] * scale)
 
     def margins(self) -> Margins:
-        """Return stability, pace and headroom; of the least stable row where gains vary."""
+        """Return stability, pace and headroom; where gains vary, of the row with the least gap."""
+        return min(self._row_margins.values(),
+                   key=lambda row: math.inf if row.gap is None else row.gap)
+
+    def check(self, *, force: bool = False) -> None:
+        """Raise UnstableError unless the program is stable, at its own gains and at every row's.
+
+        `force` lets a step pass that is too large for a quartic term alone. Gains and settings
+        that a call of `relax` brings are not checked: there the clip counts speak.
+        """
+        for row, margins in self._row_margins.items():
+            try:
+                margins.check(force=force)
+            except UnstableError as error:
+                where = "" if row < 0 else f"gain schedule row {row}: "
+                raise UnstableError(f"{where}{error}") from None
+
+    @cached_property
+    def _row_margins(self) -> dict[int, Margins]:
+        """Margins at the program's own gains (row -1), and at every row that changes J."""
+        found = {-1: compute_margins(self.topology, self.tables)}
         free = [not m.clamped for m in self.topology.modules]
-        varying = self.gain_rows and any(
+        varying = any(
             isinstance(b, LowRankBank) and free[b.source] and free[b.target]
             for b in self.topology.banks
         )
-        if not varying:
-            return compute_margins(self.topology, self.tables)
-        found = []
-        for row in self.tables["schedule.gain"]:
-            tables = dict(self.tables)
-            for index, bank in enumerate(self.topology.banks):
-                if isinstance(bank, LowRankBank):
-                    tables[f"bank{index}.gain"] = row[index, : bank.rank]
-            found.append(compute_margins(self.topology, tables))
-        return min(found, key=lambda m: min(m.gap or 0.0, (m.dt_limit or math.inf) - m.dt))
+        if self.gain_rows and varying:
+            for row, gains in enumerate(self.tables["schedule.gain"]):
+                tables = dict(self.tables)
+                for index, bank in enumerate(self.topology.banks):
+                    if isinstance(bank, LowRankBank):
+                        tables[f"bank{index}.gain"] = gains[index, : bank.rank]
+                found[row] = compute_margins(self.topology, tables)
+        return found
 
     def cost(self, lanes: int = 128) -> Cost:
         """Return multiplications, words and predicted board cycles; see `Cost`."""
@@ -172,7 +192,7 @@ class Program:
             source, target = topology.modules[bank.source], topology.modules[bank.target]
             directions = (not target.clamped) + (not source.clamped)
             if isinstance(bank, LowRankBank):
-                per_bank += directions * bank.rank * (source.dim + target.dim)
+                per_bank += directions * bank.rank * (source.dim + target.dim + 1)
                 words += bank.rank * (source.dim + target.dim + 1)
             elif isinstance(bank, BandBank):
                 per_bank += directions * int(np.count_nonzero(self.tables[f"bank{index}.w"]))

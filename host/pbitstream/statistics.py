@@ -8,7 +8,7 @@ lag K this gives V (1 - a) = b with a, b the same sums over ones and over c_k.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pbitstream.devices.protocol import Device, Readout
 from pbitstream.errors import SpecError
+from pbitstream.program import check_window
 
 __all__ = ["MIN_SEGMENTS", "ErrorEstimate", "SegmentErrors", "relax_in_segments"]
 
@@ -24,6 +25,8 @@ Values = NDArray[np.float64]
 MIN_SEGMENTS = 16
 #: Segment means further apart than this many segments are taken as uncorrelated.
 LAGS = 3
+#: Where their correlation at that lag is still above this, the window is too short to tell.
+LONGEST = 0.2
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,11 @@ class SegmentErrors:
         self._variances = 0
 
     def add(self, means: Values, variance: Values | None = None) -> None:
-        """Add segment means (segments, ...) and, if known, the outputs' single-step variances."""
+        """Add outputs: segment means (segments, ...), and their single-step variances (...).
+
+        `variance` is ``<x^2> - <x>^2`` over the window, from a relaxation with moments; with it
+        the estimate has an autocorrelation time.
+        """
         deviation = (means - means.mean(axis=0)).reshape(self.segments, -1)
         for lag in range(LAGS + 1):
             pairs = (deviation[: self.segments - lag] * deviation[lag:]).mean(axis=0)
@@ -80,14 +87,21 @@ class SegmentErrors:
             self._variance += float(variance.sum())
             self._variances += variance.size
 
-    def estimate(self, steps: int) -> ErrorEstimate:
-        """Return the error of the means of windows of `steps` steps."""
+    def estimate(self, steps: int) -> ErrorEstimate | None:
+        """Return the error of the means of windows of `steps` steps.
+
+        None if segments are so short, against the autocorrelation time, that their means still
+        correlate at the last lag: such a window cannot tell its own error.
+        """
         if not self._outputs:
             raise SpecError("no segments were added")
         weights = 2 * (1 - np.arange(LAGS + 1) / self.segments) / self.segments
         weights[0] /= 2
         b = float(weights @ self._products) / self._outputs
         v = max(0.0, b / (1 - weights.sum()))
+        products = self._products / self._outputs
+        if products[0] > 0 and products[LAGS] + v > LONGEST * (products[0] + v):
+            return None
         tau = None
         if self._variances and self._variance > 0:
             tau = steps * v / (self._variance / self._variances)
@@ -113,6 +127,7 @@ def relax_in_segments(
     array, shape (segments, inputs, units)
         Mean of every segment, in raw units.
     """
+    check_window(steps, int(call.get("burn_in", 0)))
     if not 1 <= segments <= steps:
         raise SpecError(f"segments must be between 1 and steps = {steps}, not {segments}")
     parts: list[Readout] = []
@@ -125,29 +140,14 @@ def relax_in_segments(
 
 
 def _joined(parts: list[Readout]) -> Readout:
-    first, last = parts[0], parts[-1]
-    if len(parts) == 1:
-        return first
-    steps = sum(part.steps for part in parts)
-
-    def average(arrays: list[Values]) -> Values:
-        total = sum(part.steps * array for part, array in zip(parts, arrays))
-        return np.asarray(total / steps)
-
-    squares, square = None, None
-    if first.square_sums is not None:
-        squares = np.sum([part.square_sums for part in parts if part.square_sums is not None],
-                         axis=0)
-        square = average([part.square for part in parts if part.square is not None])
-    return Readout(
+    """Return the readout of consecutive windows: integers added, the last state."""
+    squares = [part.square_sums for part in parts if part.square_sums is not None]
+    return replace(
+        parts[0],
         sums=np.sum([part.sums for part in parts], axis=0),
-        square_sums=squares,
-        state=last.state,
-        mean=average([part.mean for part in parts]),
-        square=square,
+        square_sums=np.sum(squares, axis=0) if squares else None,
+        state=parts[-1].state,
         clips=np.sum([part.clips for part in parts], axis=0),
-        steps=steps,
-        burn_in=first.burn_in,
+        steps=sum(part.steps for part in parts),
         rounding=max(part.rounding for part in parts),
-        temperature=first.temperature,
     )

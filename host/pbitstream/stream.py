@@ -117,24 +117,33 @@ class Stream:
         if self.batch < 1:
             raise SpecError(f"batch must be at least 1, not {self.batch}")
         self._errors = SegmentErrors(self.segments)
-        self._loaded = False
+        self._done = 0
 
     def run(
         self, inputs: Iterable[Input], progress: Callable[[int], None] | None = None
     ) -> Iterator[StreamResult]:
-        """Yield results in order; `progress` is called with the number of inputs just done."""
+        """Yield results in order; `progress` is called with the number of inputs just done.
+
+        A second call goes on with the stream: inputs are numbered on.
+
+        Raises
+        ------
+        SpecError
+            If an input does not fit the program, naming what does not.
+        """
         source = iter(inputs)
-        first = 0
         while items := list(islice(source, self.batch)):
-            yield self._one_batch(items, first)
-            first += len(items)
+            yield self._one_batch(items, self._done)
+            self._done += len(items)
             if progress is not None:
                 progress(len(items))
 
     def error(self) -> ErrorEstimate | None:
-        """Return the standard error so far, rms over all outputs; None for a short window."""
+        """Return the error so far, rms over all outputs; None for a window too short to tell."""
         assert self.steps is not None
-        return None if self.steps < self.segments else self._errors.estimate(self.steps)
+        if self.steps < self.segments or not self._done:
+            return None
+        return self._errors.estimate(self.steps)
 
     def _one_batch(self, items: list[Input], first: int) -> StreamResult:
         assert self.steps is not None
@@ -152,9 +161,8 @@ class Stream:
                 raise SpecError("the program has a gain schedule: every input needs a row")
             gains = self.program.gains(rows)
         conditioned = time.perf_counter()
-        if not self._loaded:
+        if self.device.info()["program_digest"] != self.program.digest:
             self.device.load(self.program, force=self.force)
-            self._loaded = True
         loaded = time.perf_counter()
         readout, means = relax_in_segments(
             self.device,
@@ -168,12 +176,16 @@ class Stream:
             settings=self.settings,
             chains=self.chains,
             first_chain=first * self.chains,
+            moments=self.steps >= self.segments,
         )
         relaxed = time.perf_counter()
         scale, offset = self.program.tables["scale"], self.program.tables["offset"]
         free = np.concatenate([np.full(m.dim, not m.clamped) for m in topology.modules])
         if self.steps >= self.segments:
-            self._errors.add(means[:, :, free] * scale[free])
+            variance = None
+            if readout.square is not None:
+                variance = (readout.square - readout.mean**2)[:, free] * scale[free] ** 2
+            self._errors.add(means[:, :, free] * scale[free], variance)
         for name, count in readout.saturated.items():
             self.clips[name] += count
         values = readout.mean * scale + offset

@@ -44,7 +44,7 @@ SPOILS: dict[str, Callable[[Readout, dict[str, Any]], Readout]] = {
     "units": lambda r, _: replace(r, state=State(bump(r.state.units), r.state.noise)),
     "noise": lambda r, _: replace(r, state=State(r.state.units, bump(r.state.noise))),
     "clips": lambda r, _: replace(r, clips=bump(r.clips)),
-    "mean": lambda r, _: replace(r, mean=bump(r.mean)),
+    "mean": lambda r, _: replace(r, unit=bump(r.unit)),
     "temperature": lambda r, _: replace(r, temperature=np.where(
         np.isnan(r.temperature), r.temperature, r.temperature * 1.5 + 1)),
     "burn_in": lambda r, _: replace(r, burn_in=r.burn_in + 1),

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbitstream.diffusion import schedule
+from pbitstream.diffusion.digits import TRAINING, held_out_digits, training_digits
 
-__all__ = ["HELD_OUT", "States", "grid_states", "load_split", "training_images"]
+__all__ = ["HELD_OUT", "TRAINING", "States", "grid_states", "load_split", "training_images"]
 
-TRAINING = 1437
 HELD_OUT = 287  # images cut from the end of the training split for every choice that is made
 
 
@@ -29,11 +29,7 @@ def load_split() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
     The order is the permutation of ``RandomState(0)``; training takes the first images.
     """
-    from sklearn.datasets import load_digits
-
-    images = load_digits().data.astype(np.float64) / 8.0 - 1.0
-    images = images[np.random.RandomState(0).permutation(len(images))]
-    return images[:TRAINING], images[TRAINING:]
+    return training_digits()[0], held_out_digits()[0]
 
 
 def training_images(*, hold_out: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

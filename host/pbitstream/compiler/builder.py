@@ -25,7 +25,7 @@ from pbitstream.spec.topology import (
     Topology,
     check_module,
 )
-from pbitstream.spec.words import BETA, EXPOSED, K2, K4
+from pbitstream.spec.words import BETA, EXPOSED, K2, K4, X_MAX
 from pbitstream.tables import band_rows
 
 __all__ = ["ProgramBuilder", "colour_phases"]
@@ -93,7 +93,8 @@ class ProgramBuilder:
             value = scale * x + offset, scalars or one value per unit.
         """
         gain, shift = noise_gain(temperature, self.dt_shift)
-        words = (0, gain, shift, round(x_max * 2**EXPOSED.fraction))
+        rail = -EXPOSED.lowest
+        words = (0, gain, shift, min(X_MAX.raw(x_max), rail))
         return self._module(Module(name, "langevin", dim), words, k2, k4, scale, offset)
 
     def pbit(

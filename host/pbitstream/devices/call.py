@@ -17,7 +17,7 @@ from pbitstream.program import Program, check_window
 from pbitstream.spec.fixed import Format
 from pbitstream.spec.noise import STREAMS, WORD_MASK, noise_gain, noise_temperature
 from pbitstream.spec.topology import LowRankBank
-from pbitstream.spec.words import BETA, BIAS, CLAMP, EXPOSED, GAIN, K2, K4, STATE
+from pbitstream.spec.words import BETA, BIAS, CLAMP, EXPOSED, GAIN, K2, K4, MAX_CHAINS, STATE
 
 __all__ = ["Call", "Sums", "prepare", "to_readout"]
 
@@ -104,7 +104,7 @@ def prepare(
     if chains < 1:
         raise SpecError(f"chains must be at least 1, not {chains}")
     inputs = len(h_values)
-    if not 0 <= first_chain <= (1 << 32) - inputs * chains:
+    if not 0 <= first_chain <= MAX_CHAINS - inputs * chains:
         raise SpecError(f"chain indices must stay below 2**32, not {first_chain} to "
                         f"{first_chain + inputs * chains - 1}")
     free = np.ones(topology.units, bool)
@@ -140,33 +140,28 @@ def to_readout(program: Program, call: Call, sums: Sums) -> Readout:
     window = sums.sums.reshape(shape)
     squares = sums.squares.reshape(shape) if call.moments else None
     unit = np.ones(topology.units)
-    clamped = np.zeros(topology.units, bool)
+    held = np.full((call.inputs, topology.units), np.nan)
     temperature = np.full(len(topology.modules), np.nan)
     for index, module in enumerate(topology.modules):
         part = topology.units_of(index)
-        clamped[part] = module.clamped
+        if module.clamped:
+            held[:, part] = call.clamp[:, part] * EXPOSED.value(1)
         if module.kind == "langevin":
             unit[part] = EXPOSED.value(1)
             temperature[index] = noise_temperature(
                 int(call.noise_gain[index]), int(call.noise_shift[index]), topology.dt_shift
             )
-    held = call.clamp * EXPOSED.value(1)
-    count = call.steps * call.chains
-    mean = np.where(clamped, held, window.sum(axis=1) * unit / count)
-    square = None
-    if squares is not None:
-        square = np.where(clamped, held**2, squares.sum(axis=1) * unit**2 / count)
     return Readout(
         sums=window,
         square_sums=squares,
         state=sums.state,
-        mean=mean,
-        square=square,
         clips=sums.clips.reshape(call.inputs, call.chains, -1),
         steps=call.steps,
         burn_in=call.burn_in,
         rounding=call.rounding,
         temperature=temperature,
+        unit=unit,
+        held=held,
     )
 
 

@@ -61,14 +61,6 @@ class Readout:
         int64 (inputs, chains, units): sums of the squares of what `sums` adds, if asked for.
     state
         Full state of inputs * chains chains.
-    mean
-        float64 (inputs, units): averages over window and chains in raw units x or m; a clamped
-        unit's is its clamp.
-    square
-        float64 (inputs, units) second moments, or None. Of Langevin units they carry the bias of
-        the time step: the variance of a mode of stiffness g is T / (g (1 - g dt / 2)).
-    saturated
-        Clip counts by name, summed over chains: projection, gain, stiffness, state, field.
     clips
         int64 (inputs, chains, 5): the same per chain, in the order of `CLIP_NAMES`.
     steps, burn_in
@@ -77,18 +69,42 @@ class Readout:
         Largest distance between a bias that was asked for and the code it became.
     temperature
         float64 (modules,): the temperature that the noise codes stand for; NaN for p-bits.
+    unit
+        float64 (units,): what one count of a sum stands for, 2^-12 or, for a p-bit, 1.
+    held
+        float64 (inputs, units): values of clamped units, NaN for free ones.
     """
 
     sums: NDArray[np.int64]
     square_sums: NDArray[np.int64] | None
     state: State
-    mean: NDArray[np.float64]
-    square: NDArray[np.float64] | None
     clips: NDArray[np.int64]
     steps: int
     burn_in: int
     rounding: float
     temperature: NDArray[np.float64]
+    unit: NDArray[np.float64]
+    held: NDArray[np.float64]
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Averages over window and chains, x or m, (inputs, units); a clamped unit's is its clamp."""
+        count = self.steps * self.sums.shape[1]
+        free = self.sums.sum(axis=1) * self.unit / count
+        return np.where(np.isnan(self.held), free, self.held)
+
+    @property
+    def square(self) -> NDArray[np.float64] | None:
+        """Second moments, (inputs, units), or None.
+
+        Of Langevin units they carry the bias of the time step: the variance of a mode of stiffness
+        g is T / (g (1 - g dt / 2)).
+        """
+        if self.square_sums is None:
+            return None
+        count = self.steps * self.sums.shape[1]
+        free = self.square_sums.sum(axis=1) * self.unit**2 / count
+        return np.where(np.isnan(self.held), free, self.held**2)
 
     def __repr__(self) -> str:
         inputs, chains, units = self.sums.shape

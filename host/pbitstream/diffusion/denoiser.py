@@ -149,7 +149,8 @@ def compile_denoiser(
     builder = ProgramBuilder(dt_shift=dt_shift)
     image = builder.clamped("image", len(a))
     layer = builder.langevin("d1", len(b), temperature=temperature,
-                             scale=model["readout.scale"], offset=model["readout.offset"])
+                             scale=float(model["readout.scale"][0]),
+                             offset=model["readout.offset"])
     c_in = schedule.preconditioning(times[calibration.rows]).c_in
     x_in = c_in[:, None] * calibration.x
     # Columns are scaled to a largest factor of 1 when they are quantised.

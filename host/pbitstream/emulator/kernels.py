@@ -29,8 +29,6 @@ their clips counted once per step.
 Of each chain: units int32 (x24, or m as 1/0), exposed int16, words uint64[128], totals and squares
 int64 (squares may be empty), clips int64[5]. Scratch of a thread: f and constant int32[U], u
 int16[largest inner size], z int32[MAX_RANK], once int64[5].
-
-numba's cache sees changes of this file, not of the spec it imports: delete it after editing a spec.
 """
 
 import numpy as np

@@ -35,6 +35,7 @@ def spec_dict() -> dict[str, Any]:
         },
         "noise": {
             "streams": noise.STREAMS,
+            "fields": [noise.FIELDS, noise.FIELD_BITS],
             "xorshift": noise.XORSHIFT,
             "golden": noise.GOLDEN,
             "mix_shifts": noise.MIX_SHIFTS,

@@ -10,7 +10,7 @@ from typing import Any
 
 from pbitstream.errors import SpecError
 
-__all__ = ["Format", "rhu", "sat"]
+__all__ = ["Format", "nearest", "rhu", "sat"]
 
 
 def rhu(value: Any, shift: int) -> Any:
@@ -21,6 +21,13 @@ def rhu(value: Any, shift: int) -> Any:
     if shift == 0:
         return value
     return (value + (1 << (shift - 1))) >> shift
+
+
+def nearest(value: float) -> int:
+    """Round a real number to the nearest integer, halves up."""
+    below = math.floor(value)
+    # Adding 0.5 first would round 0.49999999999999994 up.
+    return below + (value - below >= 0.5)
 
 
 def sat(value: int, bits: int) -> int:
@@ -73,9 +80,7 @@ class Format:
         """
         if not math.isfinite(value):
             raise SpecError(f"{self.name} must be finite, not {value}")
-        scaled = value * 2.0**self.fraction
-        # Adding 0.5 first would round 0.49999999999999994 up.
-        raw = math.floor(scaled) + (scaled - math.floor(scaled) >= 0.5)
+        raw = nearest(value * 2.0**self.fraction)
         if not self.lowest <= raw <= self.highest:
             raise SpecError(f"{self.name} must be between {self.range_text}, not {value:g}")
         return raw

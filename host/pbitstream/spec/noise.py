@@ -13,6 +13,8 @@ References
 import math
 
 from pbitstream.errors import SpecError
+from pbitstream.spec.fixed import nearest
+from pbitstream.spec.words import MAX_CHAINS
 
 __all__ = [
     "FIELDS",
@@ -78,7 +80,7 @@ def stream_state(seed: int, chain: int, stream: int) -> int:
     """
     if not 0 <= seed <= WORD_MASK:
         raise SpecError(f"seed must be between 0 and 2^64 - 1, not {seed}")
-    if not 0 <= chain < 1 << 32:
+    if not 0 <= chain < MAX_CHAINS:
         raise SpecError(f"chain must be between 0 and 2^32 - 1, not {chain}")
     word = mix((mix(seed) + GOLDEN * (1 + STREAMS * chain + stream)) & WORD_MASK)
     return word or GOLDEN
@@ -117,7 +119,7 @@ def noise_gain(temperature: float, dt_shift: int) -> tuple[int, int]:
         raise SpecError(f"temperature must be finite and not negative, not {temperature}")
     v = math.sqrt(2 * temperature * 2.0**-dt_shift) * 2**20 / NOISE_STD
     for q in reversed(NOISE_SHIFTS):
-        gain = math.floor(v * 2**q + 0.5)
+        gain = nearest(v * 2**q)
         if gain < NOISE_GAINS.start:
             return 0, NOISE_SHIFTS[-1]
         if gain <= NOISE_GAINS[-1]:

@@ -199,6 +199,9 @@ def _listed(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_scalars(topology: Topology) -> None:
+    for name in ("field_fraction", "dt_shift"):
+        if type(getattr(topology, name)) is not int:
+            raise SpecError(f"{name} must be an int, not {getattr(topology, name)!r}")
     if topology.field_fraction not in FIELD_FRACTIONS:
         raise SpecError(f"field_fraction must be one of {FIELD_FRACTIONS}, "
                         f"not {topology.field_fraction}")

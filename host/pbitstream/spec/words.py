@@ -19,10 +19,14 @@ __all__ = [
     "K4",
     "MAX_BOARD_DIM",
     "MAX_BURN_IN",
+    "MAX_CHAINS",
+    "MAX_INPUTS",
     "MAX_LOW_RANK_DIM",
     "MAX_OFFSET",
+    "MAX_QUAD",
     "MAX_RANK",
     "MAX_STEPS",
+    "MAX_WEIGHT_FRACTION",
     "PBIT_INPUT",
     "PROJECTION_BITS",
     "PROJECTION_SHIFTS",
@@ -32,6 +36,7 @@ __all__ = [
     "SUM_BITS",
     "WEIGHT_BITS",
     "X2",
+    "X_MAX",
 ]
 
 #: Langevin state x24 as stored; banks and readouts see it as an `EXPOSED` word.
@@ -46,6 +51,8 @@ K2 = Format("k2", 15, 10, signed=False)
 K4 = Format("k4", 15, 12, signed=False)
 BETA = Format("beta", 16, 12, signed=False)
 
+#: Largest exposed |x| of a calibration run; 8 is the rail.
+X_MAX = Format("x_max", 16, 12, signed=False)
 #: The square of an exposed state, as the cubic term sees it.
 X2 = Format("x squared", 17, 10, signed=False)
 #: The field as a p-bit sees it, before beta.
@@ -75,8 +82,15 @@ MAX_RANK = 64
 MAX_LOW_RANK_DIM = 128
 MAX_BOARD_DIM = 4096
 MAX_OFFSET = 4096
+MAX_CHAINS = 1 << 32
 MAX_STEPS = (1 << 24) - 1
 MAX_BURN_IN = (1 << 24) - 1
+
+#: Conditioning net: fraction bits of a weight, inputs of a linear and of a quadratic layer. So
+#: every sum stays within 2^53: 2^24 (a product of four values) times 2^15 times 2^14.
+MAX_WEIGHT_FRACTION = 15
+MAX_INPUTS = 1 << 14
+MAX_QUAD = 4
 
 SUM_BITS = 40
 SQUARE_BITS = 56
