@@ -53,7 +53,7 @@ class Margins:
         log2 of the int32 limit over the worst-case field of any unit.
     tau, burn_in
         Slowest autocorrelation time and the burn-in that leaves e^-8 of the start, in steps. Of
-        the quadratic part alone: a quartic term makes both shorter, p-bits have a pace of their own.
+        the quadratic part alone: a quartic term makes both shorter, p-bits have their own pace.
     error_scale
         rms error of a time mean over N steps is ``error_scale / sqrt(N)``; an upper bound above
         1,024 free units; None without Langevin units.

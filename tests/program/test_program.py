@@ -395,8 +395,8 @@ def test_gains_of_a_schedule() -> None:
 
 def test_cost_of_a_rich_program() -> None:
     cost = rich_program().cost(lanes=4)
-    # Low-rank both ways, S z with it: 2 * 2 * (3 + 5 + 1); band both ways: 2 * 8 weights but one: spin 3 reads
-    # dec 4; sparse into enc only: 3.
+    # Low-rank both ways, S z with it: 2 * 2 * (3 + 5 + 1); band both ways: 2 * 8 weights but one:
+    # spin 3 reads dec 4; sparse into enc only: 3.
     banks = 36 + 2 * 8 + 3
     assert cost.multiplications_per_step == banks + 4 * 8 + 4
     assert cost.cycles_per_step == -(-banks // 4)

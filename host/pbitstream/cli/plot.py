@@ -6,20 +6,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pbitstream.cli.output import write_whole
+from pbitstream.cli.output import plural, write_whole
 from pbitstream.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from pbitstream.cli.infer_view import Shown
     from pbitstream.diffusion.evaluation import Evaluation
 
-__all__ = ["require_matplotlib", "save_figure", "save_infer"]
+__all__ = ["require_matplotlib", "save_curve", "save_figure", "save_infer"]
 
 Values = NDArray[np.float64]
 
 SIDE, GAP = 8, 1
+#: Pixels that a group of pictures leaves for its title.
+TITLE = 4
 #: Pictures in a row, noise levels in a figure.
 PICTURES, LEVELS = 10, 4
+#: A figure is never narrower than this many pictures.
+FEWEST = 4
 COLOURS = {"substrate": "#c44e52", "equilibrium": "#dd8452", "digital": "#4c72b0",
            "constant": "#8c8c8c"}
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
@@ -54,24 +58,23 @@ def save_infer(path: Path, shown: "Shown") -> None:
     evaluation = shown.evaluation
     with matplotlib.rc_context(STYLE):
         blocks = _blocks(evaluation)
-        high = sum(len(rows) for _, rows in blocks) + 0.7 * len(blocks)
+        high = sum(len(rows) for _, rows in blocks) + 0.6 * len(blocks)
         curves = len(evaluation.rows) > 1 and evaluation.states.clean is not None
-        pictures = min(PICTURES, max(evaluation.images, 4))
-        figure: Any = Figure(figsize=(0.52 * pictures + 1.3 + 4.2 * curves, 0.5 * high + 1.25),
-                        layout="constrained")
-        figure.suptitle(f"{shown.model} on {shown.device}", x=0.01, ha="left", weight="bold",
-                        fontsize=12)
+        pictures = min(PICTURES, max(evaluation.images, FEWEST))
+        wide = 0.52 * pictures + 1.3 + 4.2 * curves
+        title, caption = _fill(shown.title, wide, 12), _fill(_caption(shown), wide, 8)
+        lines = title.count("\n") + caption.count("\n")
+        figure: Any = Figure(figsize=(wide, 0.5 * high + 0.95 + 0.15 * lines),
+                             layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=12)
         left: Any = figure
         right: Any = None
         if curves:
             left, right = figure.subfigures(1, 2, width_ratios=[0.52 * pictures + 1.3, 4.2])
-        axes = left.subplots(len(blocks), 1, squeeze=False,
-                             height_ratios=[len(rows) for _, rows in blocks])[:, 0]
-        for place, (title, rows) in zip(axes, blocks):
-            _draw_block(place, title, rows)
+        _draw_sheet(left.subplots(), blocks)
         if right is not None:
             _draw_curves(right.subplots(2, 1), evaluation)
-        figure.supxlabel(_caption(shown), x=0.01, ha="left", fontsize=8, color="#444444")
+        figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color="#444444")
         save_figure(path, figure)
 
 
@@ -95,20 +98,29 @@ def _blocks(evaluation: "Evaluation") -> list[tuple[str, dict[str, Values]]]:
     return blocks
 
 
-def _draw_block(axes: Any, title: str, rows: dict[str, Values]) -> None:
+def _draw_sheet(axes: Any, blocks: list[tuple[str, dict[str, Values]]]) -> None:
+    """Draw all groups into one picture, which gives all their pixels one size."""
     cell = SIDE + GAP
-    count = len(next(iter(rows.values())))
-    sheet = np.full((cell * len(rows) - GAP, cell * count - GAP), np.nan)
-    for down, images in enumerate(rows.values()):
-        for right, image in enumerate(images):
-            sheet[cell * down : cell * down + SIDE, cell * right : cell * right + SIDE] = image
+    count = max(len(images) for _, rows in blocks for images in rows.values())
+    high = cell * sum(len(rows) for _, rows in blocks) + TITLE * (len(blocks) - 1) - GAP
+    # What no picture fills stays blank.
+    sheet = np.full((high, cell * max(count, FEWEST) - GAP), np.nan)
+    labels: dict[float, str] = {}
+    down = 0
+    for index, (title, rows) in enumerate(blocks):
+        down += TITLE * (index > 0)
+        axes.text(-0.5, down - 1, title, va="bottom", size=10)
+        for label, images in rows.items():
+            labels[down + SIDE / 2 - 0.5] = label
+            for right, image in enumerate(images):
+                sheet[down : down + SIDE, cell * right : cell * right + SIDE] = image
+            down += cell
     axes.imshow(sheet, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-    axes.set_title(title)
-    axes.set_yticks([cell * down + SIDE / 2 - 0.5 for down in range(len(rows))], list(rows))
+    axes.set_yticks(list(labels), list(labels.values()))
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_anchor("W")
+    axes.set_anchor("NW")
 
 
 def _draw_curves(panels: Any, evaluation: "Evaluation") -> None:
@@ -132,10 +144,18 @@ def _draw_curves(panels: Any, evaluation: "Evaluation") -> None:
     panels[0].legend(frameon=False, loc="upper left")
 
 
+def _fill(text: str, width: float, size: float) -> str:
+    """Break lines that are wider than a figure, in inches, at a font size in points."""
+    from textwrap import fill
+
+    letters = int(width / (0.0079 * size))
+    return "\n".join(fill(line, letters) for line in text.split("\n"))
+
+
 def _caption(shown: "Shown") -> str:
     evaluation = shown.evaluation
     metrics, digital = evaluation.metrics["substrate"], evaluation.metrics["digital"]
-    text = (f"{len(evaluation.states):,} states ({shown.source}), {evaluation.burn_in} + "
+    text = (f"{plural(len(evaluation.states), 'state')} ({shown.source}), {evaluation.burn_in} + "
             f"{evaluation.steps} steps, seed {evaluation.seed}\n"
             f"layer: R² {metrics.r2:.3f} (float64 equilibrium "
             f"{evaluation.metrics['equilibrium'].r2:.3f}, constant "
@@ -145,3 +165,25 @@ def _caption(shown: "Shown") -> str:
         text += (f"\nimage MSE {metrics.denoised_mse:.3f} (noisy {evaluation.noisy_mse:.3f}, "
                  f"digital U-Net {digital.denoised_mse:.3f})")
     return text
+
+
+def save_curve(path: Path, history: Values, f_mse: float) -> None:
+    """Write a learning curve: F-MSE of minibatches, their running mean, and the held-out figure."""
+    matplotlib = require_matplotlib()
+    from matplotlib.figure import Figure
+
+    update, loss = history[:, 0], history[:, 1] * 2 / SIDE**2
+    width = max(1, len(loss) // 50)
+    mean = np.convolve(loss, np.ones(width) / width, mode="valid")
+    with matplotlib.rc_context(STYLE):
+        figure: Any = Figure(figsize=(6, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot(update, loss, color=COLOURS["constant"], linewidth=0.4, alpha=0.6,
+                  label="minibatch")
+        axes.plot(update[width - 1 :], mean, color=COLOURS["substrate"], label="running mean")
+        axes.axhline(f_mse, color=COLOURS["digital"], linestyle="--",
+                     label=f"held-out digits, averaged parameters: {f_mse:.3f}")
+        axes.set(xlabel="update", ylabel="F-MSE", title="denoiser trained on the substrate",
+                 ylim=(0.9 * min(f_mse, float(mean.min())), min(1.2, 1.05 * float(loss.max()))))
+        axes.legend(frameon=False)
+        save_figure(path, figure)

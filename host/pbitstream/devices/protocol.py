@@ -88,7 +88,7 @@ class Readout:
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """Averages over window and chains, x or m, (inputs, units); a clamped unit's is its clamp."""
+        """Averages over window and chains, x or m, (inputs, units); clamps where clamped."""
         count = self.steps * self.sums.shape[1]
         free = self.sums.sum(axis=1) * self.unit / count
         return np.where(np.isnan(self.held), free, self.held)

@@ -1,0 +1,1 @@
+"""Training on the substrate by equilibrium propagation, from readouts only."""

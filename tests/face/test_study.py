@@ -1,0 +1,61 @@
+"""`pbitstream study eqprop` measures, prints and draws."""
+
+import json
+
+import pytest
+
+from pbitstream.training import eqprop_study
+from pbitstream.training.eqprop_study import Sizes
+
+TINY = Sizes(alignment=3, slopes=2, paper=1, noise=1, chains=2, imperfect=1,
+             paper_nudges=(0.03,), temperatures=(0.01,), windows=((32, 2), (64, 4)))
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch):
+    monkeypatch.setattr(eqprop_study, "QUICK", TINY)
+
+
+def test_document_and_figure(run, tmp_path):
+    done = run("study", "eqprop", "--quick", "--json", "--seed", "5", "--plot", "s.svg")
+    assert (done.code, done.err) == (0, "")
+    data = json.loads(done.out)
+    assert set(data) == {"device", "seed", "systems", "sizes", "compared", "checks", "slopes",
+                         "slopes_of_systems", "slopes_over_all_nudges", "bias", "bounds",
+                         "alignment", "paper", "noise", "fixed_point", "mismatch"}
+    assert (data["device"], data["seed"], data["systems"]) == ("emulator:", 5, 3)
+    assert set(data["slopes"]) == {"one-sided", "symmetric"}
+    assert 1.8 < data["slopes"]["symmetric"] < 2.2
+    assert len(data["alignment"]) == 2 * 3 * 2 * 3 * 2
+    for row in data["alignment"]:
+        assert {"nudge", "free", "nudged", "rule", "start", "mean", "min", "negative"} <= set(row)
+        assert row["min"] <= row["mean"] <= 1
+    assert {row["reading"] for row in data["paper"]} == {"k2 1, k4 .05", "k2 .2, k4 .2"}
+    assert {row["substrate"] for row in data["fixed_point"]} == {"float", "fixed"}
+    assert (tmp_path / "work" / "s.svg").stat().st_size > 10000
+
+
+def test_screen(run):
+    done = run("study", "eqprop", "--quick", "--systems", "1", "--plot", "s.png")
+    assert (done.code, done.err) == (0, "")
+    for words in ("Must reach", "slope of the bias, symmetric", "Relative bias against nudge",
+                  "Cosine with the true gradient", "10 + 40", "k2 1, k4 .05", "Noise at T > 0",
+                  "Fixed point", "1/1024", "Mismatch", "1 system,", "wrote s.png"):
+        assert words in done.out, words
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_topics_and_errors(run, refused):
+    done = run("study", "--help")
+    assert done.code == 0
+    assert "eqprop" in done.out
+    assert run("study", "eqprop", "--help").code == 0
+    refused(2, "the following arguments are required: TOPIC; see pbitstream study --help", "study")
+    refused(2, "--systems: must be at least 1, not 0; see pbitstream study eqprop --help",
+            "study", "eqprop", "--systems", "0")
+    refused(2, "unknown option --sistems; see pbitstream study --help", "study", "eqprop",
+            "--sistems", "3")
+    refused(2, "--plot must end in .png or .pdf or .svg, not 's.txt'", "study", "eqprop",
+            "--plot", "s.txt")
+    refused(2, "device must be a URL that starts with one of emulator:, not 'x'", "study",
+            "eqprop", "-d", "x")
