@@ -1,23 +1,42 @@
 """Image files of the user: what is read, and what is refused with which line."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from pbitstream.diffusion.digits import read_images
-from pbitstream.diffusion.digits import test_digits as digits
-from pbitstream.errors import FileFormatError
+from pbitstream.diffusion.digits import held_out_digits, read_images, training_digits
+from pbitstream.errors import FileFormatError, MissingExtraError
 
 GREY = (np.arange(64) * 4).astype(np.uint8).reshape(8, 8)
 AS_VALUES = GREY.reshape(1, 64) / 127.5 - 1
 
 
 def test_shipped_digits():
-    images, _ = digits()
+    images, labels = held_out_digits()
     assert images.shape == (360, 64)
     assert images.dtype == np.float64
     assert (images.min(), images.max()) == (-1, 1)
     assert (images * 8 == np.round(images * 8)).all()
+    assert np.bincount(labels).size == 10
+
+
+def test_training_digits_are_the_others():
+    datasets = pytest.importorskip("sklearn.datasets")
+    images, labels = training_digits()
+    assert (images.shape, images.dtype, labels.dtype) == ((1437, 64), np.float64, np.int64)
+    order = np.random.RandomState(0).permutation(1797)
+    every, numbers = datasets.load_digits(return_X_y=True)
+    rest, rest_labels = held_out_digits()
+    np.testing.assert_array_equal(np.concatenate([images, rest]), every[order] / 8 - 1)
+    np.testing.assert_array_equal(np.concatenate([labels, rest_labels]), numbers[order])
+
+
+def test_training_digits_name_the_extra_that_brings_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'pbitstream\[train\]'"):
+        training_digits()
 
 
 def test_png_of_every_kind_reads_alike():
@@ -51,12 +70,15 @@ def test_several_files_are_one_after_the_other():
 @pytest.mark.parametrize(
     ("array", "reason"),
     [
-        (np.zeros((28, 28)), "shape must be (8, 8), (64,), (n, 8, 8) or (n, 64), not (28, 28)"),
-        (np.zeros((0, 64)), "shape must be (8, 8), (64,), (n, 8, 8) or (n, 64), not (0, 64)"),
-        (np.float64(1), "shape must be (8, 8), (64,), (n, 8, 8) or (n, 64), not ()"),
-        (np.zeros(64, np.int32), "pixels must be uint8 of 0..255 or floats in [-1, 1], not int32"),
+        (np.zeros((28, 28)),
+         "shape must be (8, 8), (64,), (n, 8, 8) or (n, 64) with n >= 1, not (28, 28)"),
+        (np.zeros((0, 64)),
+         "shape must be (8, 8), (64,), (n, 8, 8) or (n, 64) with n >= 1, not (0, 64)"),
+        (np.float64(1), "shape must be (8, 8), (64,), (n, 8, 8) or (n, 64) with n >= 1, not ()"),
+        (np.zeros(64, np.int32),
+         "pixels must be uint8 of 0..255, floats in [-1, 1] or bool, not int32"),
         (np.zeros(64, complex),
-         "pixels must be uint8 of 0..255 or floats in [-1, 1], not complex128"),
+         "pixels must be uint8 of 0..255, floats in [-1, 1] or bool, not complex128"),
         (np.full(64, np.nan), "pixels must be finite; it holds NaN or infinity"),
         (np.linspace(0, 16, 64), "floats must lie in [-1, 1], not in [0, 16]; x / 8 - 1 would be"),
         (np.linspace(-3, 1, 64), "floats must lie in [-1, 1], not in [-3, 1]"),
@@ -71,6 +93,7 @@ def test_arrays_that_are_no_images(refused, array, reason):
     ("array", "reason"),
     [
         (GREY, "pixels must be floats, not uint8"),
+        (GREY > 9, "pixels must be floats, not bool"),
         (np.full(64, 7.0), ("noisy pixels must lie within +-6.000, not in [7, 7]; "
                             "x_t = alpha x_0 + sigma e, x_0 in [-1, 1]")),
         (np.full(64, -np.inf), "pixels must be finite; it holds NaN or infinity"),
@@ -79,6 +102,32 @@ def test_arrays_that_are_no_images(refused, array, reason):
 def test_arrays_that_are_no_noisy_images(refused, array, reason):
     np.save("a.npy", array)
     refused(5, f"a.npy: {reason}", "infer", "a.npy", "--noisy", "--noise", "0.4")
+
+
+def test_bool_is_ink():
+    np.save("a.npy", GREY > 99)
+    np.testing.assert_array_equal(read_images(["a.npy"])[0], np.where(GREY > 99, 1, -1).ravel())
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        ((AS_VALUES + 1) / 2, ("a.npy: all its floats lie in [0, 1] and are read as mid-grey to "
+                               "white; if 0 is the background, save 2 x - 1")),
+        (GREY // 17, ("a.npy: its uint8 go up to 14 and are read as 0..255, nearly black; if 0..16 "
+                      "is their range, save x / 8 - 1 as floats")),
+    ],
+)
+def test_values_of_another_scale_are_noted(run, array, text):
+    np.save("a.npy", array)
+    words = ("infer", "a.npy", "--noise", "0.4", "--steps", "1", "--json")
+    assert run(*words).err == f"pbitstream: note: {text}\n"
+    assert run(*words, "--quiet").err == ""
+    noted = []
+    np.save("a.npy", AS_VALUES)
+    np.save("b.npy", GREY)
+    read_images(["a.npy", "b.npy"], note=noted.append)
+    assert not noted
 
 
 def test_largest_noisy_pixels_fit_the_device_at_every_time(run):

@@ -1,6 +1,7 @@
 """`pbitstream info`: overview, programs, models, and files that are neither."""
 
 import json
+import re
 
 import pytest
 
@@ -45,13 +46,29 @@ def test_model_and_images(run):
     assert data["kind"] == "model"
     assert {"name": "bank.a", "dtype": "float64", "shape": [64, 16]} in data["tensors"]
     assert data["provenance"]
-    assert "Tensors" in run("info", "digits-k16").out
+    screen = run("info", "digits-k16").out
+    assert "Tensors" in screen
+    assert re.search(r"unet\.d1\.\* +float32 +8 +12,882", screen)
+    assert re.search(r"times +20 +float64 +1 +20", screen)
+    assert "pbitstream info digits-k16.program shows the program" in screen
     assert json.loads(run("info", "digits-test", "--json").out)["kind"] == "images"
 
 
 def test_no_such_file(refused):
     names = ", ".join(shipped_names())
     refused(5, f"ring5: no such file, did you mean ring-5?; shipped are {names}", "info", "ring5")
+
+
+def test_files_of_another_kind(refused, tmp_path):
+    (tmp_path / "work" / "gray.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    refused(5, "gray.png: no safetensors file; info shows programs and models", "info", "gray.png")
+    refused(5, ".: a folder, not a file; name a file in it", "info", ".")
+
+
+def test_no_coupling_is_said(run):
+    assert "no coupling among free units" in run("info", "digits-k16.program").out
+    assert "lambda_max" not in run("info", "digits-k16.program").out
+    assert "lambda_max" in run("info", "ring-5").out
 
 
 def test_damaged_file(run, tmp_path):

@@ -37,6 +37,7 @@ def test_each_origin_beats_the_next(run, tmp_path, monkeypatch):
     assert settings["quiet"]["value"] is True
     assert shown(run("config", "show", "--json", "--no-quiet"))["quiet"]["value"] is False
     screen = run("config", "show").out
+    assert run("config") == run("config", "show")
     for word in ("device", "emulator:", "default", "PBITSTREAM_SEED", "project file:", "user fil"):
         assert word in screen
 

@@ -1,4 +1,4 @@
-"""``pbitstream config show``: effective settings and where each comes from."""
+"""``pbitstream config``: effective settings and where each comes from."""
 
 import argparse
 
@@ -21,7 +21,7 @@ TOML, for example:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("action", choices=["show"], help="what to do")
+    parser.add_argument("action", nargs="?", choices=["show"], default="show", help="the default")
     add_common(parser, "device", "seed", "json", "quiet")
 
 

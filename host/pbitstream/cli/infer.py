@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pbitstream.cli.output import Output, check_target, write_whole
+from pbitstream.cli.output import Output, check_target, plural, write_whole
 from pbitstream.cli.parser import UsageError, add_common, any_whole, finite, positive
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("images", nargs="*", metavar="IMAGE",
                         help="8x8 PNG, or NPY of shape (8, 8), (64,), (n, 8, 8) or (n, 64), uint8 "
-                             "0..255 or floats in [-1, 1]; without any, the held-out test digits")
+                             "0..255, floats in [-1, 1] or bool; without any, the held-out digits")
     parser.add_argument("--noise", type=finite, metavar="T",
                         help="diffusion time in (0, 1], the nearest of the table is taken; "
                              "without it, all times of the table")
@@ -67,9 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     if out is not None:
         _write_denoised(out, shown)
     if plot is not None:
-        from pbitstream.cli.plot import save_infer
-
-        save_infer(plot, shown)
+        plot = _save_figure(plot, shown, arguments, output)
     if output.json:
         output.document(shown.to_dict())
         return 0
@@ -98,6 +96,22 @@ def _plot_target(arguments: argparse.Namespace, output: Output) -> Path | None:
         return None
 
 
+def _save_figure(
+    path: Path, shown: "Shown", arguments: argparse.Namespace, output: Output
+) -> Path | None:
+    """Write the figure; the default one, which nobody asked for, may fail with a note."""
+    from pbitstream.cli.plot import save_infer
+
+    try:
+        save_infer(path, shown)
+    except OSError as error:
+        if arguments.plot is not None:
+            raise
+        output.note(f"no picture is written: {path}: {error.strerror or error}")
+        return None
+    return path
+
+
 def _evaluate(arguments: argparse.Namespace, output: Output) -> "Shown":
     """Run the inference; everything it computes is in `pbitstream.diffusion.evaluation`."""
     from pbitstream.cli.infer_view import Shown
@@ -111,7 +125,7 @@ def _evaluate(arguments: argparse.Namespace, output: Output) -> "Shown":
     program = denoiser.program
     check_window(program.steps if arguments.steps is None else arguments.steps,
                  program.burn_in if arguments.burn_in is None else arguments.burn_in)
-    states, rows = _states(arguments, denoiser)
+    states, rows = _states(arguments, denoiser, output)
     with open_device(arguments.device) as device, output.progress() as report:
         evaluation = evaluate(
             denoiser, device, states, rows, seed=arguments.seed, steps=arguments.steps,
@@ -119,29 +133,30 @@ def _evaluate(arguments: argparse.Namespace, output: Output) -> "Shown":
             temperature=arguments.temperature, report=report,
         )
         info = device.info()
-    source = f"{len(arguments.images)} file(s)" if arguments.images else "held-out test digits"
+    files = len(arguments.images)
+    source = plural(files, "file") if files else "held-out digits"
     return Shown(evaluation, program, MODEL, arguments.device, info, source, arguments.noise)
 
 
 def _states(
-    arguments: argparse.Namespace, denoiser: "Denoiser"
+    arguments: argparse.Namespace, denoiser: "Denoiser", output: Output
 ) -> "tuple[Noisy, NDArray[np.int64]]":
     """Return the noisy images the options ask for, and the schedule rows they have."""
     import numpy as np
 
     from pbitstream.diffusion.denoiser import Noisy, noisy_states
-    from pbitstream.diffusion.digits import read_images, test_digits
+    from pbitstream.diffusion.digits import held_out_digits, read_images
 
     rows = np.arange(len(denoiser.times))
     if arguments.noise is not None:
         rows = np.array([denoiser.nearest_row(arguments.noise)])
     if arguments.images:
-        images = read_images(arguments.images, noisy=arguments.noisy)
+        images = read_images(arguments.images, noisy=arguments.noisy, note=output.note)
     else:
-        images, _ = test_digits()
+        images, _ = held_out_digits()
     if arguments.count is not None:
         if arguments.count > len(images):
-            raise UsageError(f"--count must be between 1 and {len(images)}, the number of images, "
+            raise UsageError(f"--count must be at most {len(images)}, the number of images, "
                              f"not {arguments.count}")
         images = images[: arguments.count]
     if arguments.noisy:

@@ -7,16 +7,19 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pbitstream.cli.output import listing, number, table
+from pbitstream.cli.output import listing, number, plural, table, uncoupled
 from pbitstream.cli.pictures import picture_rows
 from pbitstream.diffusion.evaluation import Evaluation
 from pbitstream.program import Program
+from pbitstream.statistics import MIN_SEGMENTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["LABELS", "Shown", "chosen_states", "show"]
 
+#: Share of saturated updates that deserves a warning.
+MUCH = 0.01
 #: How tables and figures call the systems of an evaluation.
 LABELS = {
     "substrate": "substrate",
@@ -54,6 +57,11 @@ class Shown:
         }
 
     @property
+    def title(self) -> str:
+        """What ran on what; the colon at the end of a bare scheme is left out."""
+        return f"{self.model} on {self.device.removesuffix(':')}"
+
+    @property
     def noise_text(self) -> str:
         """The noise levels in words, with the one that was asked for where it differs."""
         times = self.evaluation.times
@@ -69,17 +77,14 @@ def show(console: Console, shown: Shown) -> None:
     """Print everything."""
     evaluation = shown.evaluation
     kind = shown.device_info.get("kind", "")
-    console.print(f"[bold]{shown.model}[/] on {shown.device}" + (f" [dim]({kind})[/]" * bool(kind)))
-    console.print(f"{evaluation.images} images, {shown.source}; {shown.noise_text}")
+    console.print(f"[bold]{shown.title}[/]" + (f" [dim]({kind})[/]" * bool(kind)))
+    console.print(f"{plural(evaluation.images, 'image')}, {shown.source}; {shown.noise_text}")
     console.print(f"{evaluation.burn_in} + {evaluation.steps} steps, seed {evaluation.seed}")
     console.print()
     _pictures(console, evaluation)
     console.print(_metrics(shown))
-    console.print()
-    beside = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
-    beside.add_row(_timing(evaluation), _margins(shown.program), _cost(shown.program))
-    console.print(beside)
-    console.print()
+    console.print(f"[dim]{_legend(evaluation)}[/]\n")
+    _side_by_side(console, _timing(evaluation), _margins(shown.program), _cost(shown.program))
     _remarks(console, evaluation)
 
 
@@ -112,9 +117,11 @@ def _level(evaluation: Evaluation, state: int) -> str:
 
 
 def _metrics(shown: Shown) -> Table:
-    names = ("plain cos", "centred cos", "R²", "F MSE", "image MSE")
-    made = table("Quality against the digital U-Net's layer and the clean image", "", *names)
     evaluation = shown.evaluation
+    title = "Quality against the digital U-Net's layer"
+    if evaluation.states.clean is not None:
+        title += " and the clean image"
+    made = table(title, "", "plain\ncosine", "centred\ncosine", "\nR²", "F\nMSE", "image\nMSE")
     for name, metrics in evaluation.metrics.items():
         figures = [number(value) for value in metrics.to_dict().values()]
         control = name in ("constant", "shuffled")
@@ -125,21 +132,56 @@ def _metrics(shown: Shown) -> Table:
     return made
 
 
+def _legend(evaluation: Evaluation) -> str:
+    """Say what the columns and the controls are."""
+    text = (f"Layer: the {evaluation.outputs['substrate'].layer.shape[1]} activations of the U-Net "
+            "that the substrate replaces. Cosine with the U-Net's, plain, and centred: less the "
+            "training mean; R² over that mean.\n")
+    if evaluation.states.clean is not None:
+        text += "F MSE: error of the network's output F, one convolution after the layer. "
+    text += "Constant: the training mean"
+    if "shuffled" in evaluation.metrics:
+        text += "; shuffled: the substrate's layer for another image"
+    return f"{text}."
+
+
+def _side_by_side(console: Console, *tables: Table) -> None:
+    """Print tables in one row where they fit, else below each other."""
+    gap = 2
+    widths = [console.measure(made).maximum for made in tables]
+    if sum(widths) + gap * (len(tables) - 1) > console.width:
+        for made in tables:
+            console.print(made, "")
+        return
+    row = Table.grid(padding=(0, gap, 0, 0), pad_edge=False)
+    row.add_row(*tables)
+    console.print(row, "")
+
+
 def _timing(evaluation: Evaluation) -> Table:
-    made = table("Timing", "", "s", "µs/input")
+    made = table("Timing", "", "s", "per input")
+    made.caption = "total: substrate path only"
     for name, seconds in evaluation.timing.items():
-        each = seconds / len(evaluation.states)
-        made.add_row(name, f"{seconds:.3f}", "–" if name == "load" else f"{each * 1e6:,.1f}",
-                     style="bold" if name == "total" else "")
+        each = "–" if name == "load" else _duration(seconds / len(evaluation.states))
+        made.add_row(name, f"{seconds:.3f}", each,
+                     style={"total": "bold", "reference": "dim"}.get(name, ""))
     return made
+
+
+def _duration(seconds: float) -> str:
+    each = 1e6 * seconds
+    return f"{each:,.1f} µs" if each < 1e4 else f"{each / 1e3:,.1f} ms"
 
 
 def _margins(program: Program) -> Table:
     margins = program.margins()
     made = listing("Margins")
+    if uncoupled(margins.to_dict()):
+        made.caption = "no coupling among free units"
+    else:
+        made.add_row("λmax(J)", number(margins.lambda_max, 3))
+        made.add_row("λmin(J)", number(margins.lambda_min, 3))
     for label, value in (
-        ("λmax(J)", margins.lambda_max),
-        ("λmin(J)", margins.lambda_min),
         ("gap of K - J", margins.gap),
         ("dt", margins.dt),
         ("largest dt", margins.dt_limit),
@@ -162,11 +204,20 @@ def _cost(program: Program) -> Table:
 
 def _remarks(console: Console, evaluation: Evaluation) -> None:
     error = evaluation.standard_error
-    if error is None:
-        console.print("standard error: unknown, the window is shorter than 16 steps")
+    if error is None and evaluation.steps < MIN_SEGMENTS:
+        console.print(f"standard error: unknown, the window is shorter than {MIN_SEGMENTS} steps")
+    elif error is None:
+        console.print("standard error: unknown, the window is too short against the correlation "
+                      "of its steps")
     else:
         console.print(f"standard error of a readout: {error:.4f} (rms over outputs, batch means)")
     clips = {name: count for name, count in evaluation.saturated.items() if count}
+    if not clips:
+        console.print("saturated: nothing")
+        return
     counted = ", ".join(f"{name} {count:,}" for name, count in clips.items())
-    console.print(f"saturated: {counted or 'nothing'}",
-                  style="yellow" if clips else "")
+    console.print(f"saturated: {counted} of {evaluation.updates:,} unit updates", style="yellow")
+    share = sum(clips.values()) / evaluation.updates
+    if share > MUCH:
+        console.print(f"warning: {100 * share:.1f} % of the updates saturate, so these figures are "
+                      "of a clipped substrate; a lower temperature clips less", style="bold yellow")

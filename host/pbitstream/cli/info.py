@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pbitstream.cli.output import Output, listing, number, table
+from pbitstream.cli.output import Output, listing, number, table, uncoupled
 from pbitstream.cli.parser import add_common, did_you_mean
 from pbitstream.errors import FileFormatError
 
@@ -55,6 +55,8 @@ def find(name: str) -> Path:
     names = shipped_names()
     if name in names:
         return shipped(name)
+    if Path(name).is_dir():
+        raise FileFormatError(f"{name}: a folder, not a file; name a file in it")
     raise FileFormatError(f"{name}: no such file{did_you_mean(name, names)}; "
                           f"shipped are {', '.join(names)}")
 
@@ -97,6 +99,10 @@ def describe(path: Path) -> tuple[dict[str, Any], Any]:
     from pbitstream.program import Program
     from pbitstream.tensors import read_tensors
 
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:] != b"{":  # where the JSON header begins
+        raise FileFormatError(f"{path}: no safetensors file; info shows programs and models")
     tensors, metadata = read_tensors(path)
     kind = metadata.get("pbitstream", "unknown")
     listed = [{"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
@@ -192,12 +198,33 @@ def _show_overview(console: "Console", data: dict[str, Any]) -> None:
 
 
 def _show_tensors(console: "Console", data: dict[str, Any]) -> None:
+    import math
+
+    from pbitstream.model import shipped_names
+
     _show_file(console, data)
-    made = table("Tensors", "name", "type", "shape", text=3)
+    groups: dict[str, list[dict[str, Any]]] = {}
     for tensor in data["tensors"]:
-        made.add_row(tensor["name"], tensor["dtype"], " x ".join(map(str, tensor["shape"])))
+        groups.setdefault(_prefix(tensor["name"]), []).append(tensor)
+    made = table("Tensors", "name", "shape", "type", "tensors", "numbers", text=3)
+    for prefix, tensors in groups.items():
+        alone = len(tensors) == 1
+        shape = " x ".join(map(str, tensors[0]["shape"])) if alone else ""
+        made.add_row(tensors[0]["name"] if alone else f"{prefix}.*", shape,
+                     ", ".join(sorted({tensor["dtype"] for tensor in tensors})),
+                     number(len(tensors)),
+                     number(sum(math.prod(tensor["shape"]) for tensor in tensors)))
     console.print(made, "")
+    name = f"{Path(data['file']).name.removesuffix('.safetensors')}.program"
+    if data["kind"] == "model" and name in shipped_names():
+        console.print(f"pbitstream info {name} shows the program compiled from it: modules, banks, "
+                      "margins, cost.\n")
     _show_provenance(console, data["provenance"])
+
+
+def _prefix(name: str) -> str:
+    """Return the group of a tensor: up to two words before its last, as unet.d1."""
+    return ".".join(name.split(".")[:-1][:2]) or name
 
 
 def _show_program(console: "Console", data: dict[str, Any]) -> None:
@@ -220,7 +247,11 @@ def _show_program(console: "Console", data: dict[str, Any]) -> None:
     if data["conditioning"] is not None:
         _show_conditioning(console, data["conditioning"])
     made = listing("Margins")
-    for name, value in data["margins"].items():
+    margins = data["margins"]
+    if uncoupled(margins):
+        made.add_row("lambda", "no coupling among free units")
+        margins = {name: margins[name] for name in margins if not name.startswith("lambda_")}
+    for name, value in margins.items():
         shown = ("no" if value is False else "yes") if isinstance(value, bool) else number(value)
         made.add_row(name, shown)
     console.print(made, "")

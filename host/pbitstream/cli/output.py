@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["Output", "check_target", "listing", "number", "table", "write_whole"]
+__all__ = [
+    "Output",
+    "check_target",
+    "listing",
+    "number",
+    "plural",
+    "table",
+    "uncoupled",
+    "write_whole",
+]
 
 #: Called with (what is being done, how many are done, of how many); see `Output.progress`.
 Report = Callable[[str, int, int], None]
@@ -105,16 +114,31 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}" if abs(value) < 1e-3 and value else f"{value:.{digits}f}"
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 image, 2 images."""
+    return f"{count:,} {noun}" + "s" * (count != 1)
+
+
+def uncoupled(margins: Mapping[str, Any]) -> bool:
+    """Return whether J is zero among the free units, so that its eigenvalues say nothing."""
+    return bool(margins["lambda_max"] == 0 == margins["lambda_min"])
+
+
 def table(title: str, *columns: str, text: int = 1) -> "Table":
-    """Return an empty table of our style: the first `text` columns left, the others right."""
+    """Return an empty table of our style: the first `text` columns left, the others right.
+
+    Text wraps where the terminal is narrow, numbers never do.
+    """
     from rich import box
     from rich.table import Table
 
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-                 pad_edge=False, header_style="dim", show_edge=False)
+                 pad_edge=False, header_style="dim", show_edge=False,
+                 caption_justify="left", caption_style="dim")
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index < text else "right",
-                        overflow="fold", no_wrap=False)
+        numbers = index >= text
+        made.add_column(column, justify="right" if numbers else "left", no_wrap=numbers,
+                        overflow="ellipsis" if numbers else "fold")
     return made
 
 

@@ -44,9 +44,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def did_you_mean(word: str, known: Any) -> str:
-    """Return ``, did you mean X?`` if something known is close, else nothing."""
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f", did you mean {close[0]}?" if close else ""
+    """Return ``, did you mean X?`` if something known starts so or is close, else nothing."""
+    # Without the dashes, which make all options look alike.
+    bare = {name.lstrip("-"): name for name in known}
+    word = word.lstrip("-")
+    close = [name for name in bare if word and name.startswith(word)]
+    close += difflib.get_close_matches(word, bare, 1, cutoff=0.65)
+    return f", did you mean {bare[close[0]]}?" if close else ""
 
 
 def add_common(parser: argparse.ArgumentParser, *names: str) -> None:

@@ -17,7 +17,10 @@ from pbitstream.stream import Stream
 __all__ = ["SYSTEMS", "Evaluation", "Output", "evaluate"]
 
 Values = NDArray[np.float64]
+Report = Callable[[str, int, int], None]
 
+#: States of one call of the digital references.
+REFERENCE_BATCH = 256
 #: What is compared, in the order of tables: the substrate, three references, two controls.
 SYSTEMS = ("substrate", "equilibrium", "digital", "constant", "shuffled")
 
@@ -49,13 +52,15 @@ class Evaluation:
     noisy_mse
         Mean squared difference of noisy and clean image, or None.
     standard_error
-        rms over outputs of the standard error of a readout, in activations; None for a window of
-        less than 16 steps.
+        rms over outputs of the standard error of a readout, in activations; None where the window
+        is too short to tell, and always below 16 steps.
     saturated
         Clips by name, and ``conditioning``, those of the conditioning net.
+    updates
+        Updates of single units behind the outputs, over all steps, chains and states.
     timing
         Seconds: condition, load, relax, read, decode; total is the wall time of them all with what
-        lies between.
+        lies between; reference, that of U-Net, equilibrium and controls, comes on top.
     """
 
     states: Noisy
@@ -67,6 +72,7 @@ class Evaluation:
     noisy_mse: float | None
     standard_error: float | None
     saturated: dict[str, int]
+    updates: int
     timing: dict[str, float]
     steps: int
     burn_in: int
@@ -116,7 +122,7 @@ def evaluate(
     chains: int = 1,
     temperature: float | None = None,
     batch: int = 512,
-    report: Callable[[str, int, int], None] | None = None,
+    report: Report | None = None,
 ) -> Evaluation:
     """Stream noisy images through a device and judge what it reads out.
 
@@ -148,12 +154,13 @@ def evaluate(
     substrate = Output(layer, *denoiser.decode(layer, states))
     ended = time.perf_counter()
     timing = {**vars(stream.timing), "decode": ended - read, "total": ended - began}
-    tell("digital references", 0, total)
-    outputs = _references(denoiser, states, substrate, len(rows))
+    outputs = _references(denoiser, states, substrate, len(rows), tell)
+    timing["reference"] = time.perf_counter() - ended
     metrics, by_time, noisy_mse = _judge(denoiser, states, outputs, len(rows))
     error = stream.error()
     assert stream.steps is not None
     assert stream.burn_in is not None
+    free = sum(m.dim for m in denoiser.program.topology.modules if not m.clamped)
     return Evaluation(
         states=states,
         rows=rows,
@@ -164,6 +171,7 @@ def evaluate(
         noisy_mse=noisy_mse,
         standard_error=None if error is None else error.standard_error,
         saturated={**stream.clips, "conditioning": stream.conditioning_clips},
+        updates=free * (stream.burn_in + stream.steps) * chains * total,
         timing=timing,
         steps=stream.steps,
         burn_in=stream.burn_in,
@@ -183,12 +191,21 @@ def _settings(denoiser: Denoiser, temperature: float | None) -> Settings | None:
 
 
 def _references(
-    denoiser: Denoiser, states: Noisy, substrate: Output, rows: int
+    denoiser: Denoiser, states: Noisy, substrate: Output, rows: int, tell: Report
 ) -> dict[str, Output]:
     """Return all outputs; ``shuffled`` is the substrate's for the image before, at the same t."""
+    parts = []
+    for first in range(0, len(states), REFERENCE_BATCH):
+        tell("digital references", first, len(states))
+        batch = slice(first, first + REFERENCE_BATCH)
+        clean = None if states.clean is None else states.clean[batch]
+        part = Noisy(states.x[batch], states.rows[batch], clean)
+        parts.append((denoiser.equilibrium(part), denoiser.reference(part)))
+    tell("digital references", len(states), len(states))
+    equilibrium, digital = map(np.concatenate, zip(*parts))
     layers = {
-        "equilibrium": denoiser.equilibrium(states),
-        "digital": denoiser.reference(states),
+        "equilibrium": equilibrium,
+        "digital": digital,
         "constant": np.tile(denoiser.mean, (len(states), 1)),
     }
     if len(states) > rows:

@@ -145,7 +145,7 @@ class _Block:
 
 
 def _conv(y: _Array, kernel: _Array, bias: _Array, *, stride: int = 1) -> _Array:
-    """Convolve (states, rows, columns, channels) with a kernel (9 channels, out) by one GEMM."""
+    """Convolve (states, rows, columns, channels) with a kernel (9 channels, out), a GEMM each."""
     states, rows, columns, channels = y.shape
     padded = np.zeros((states, rows + 2, columns + 2, channels))
     padded[:, 1:-1, 1:-1] = y
@@ -156,7 +156,9 @@ def _conv(y: _Array, kernel: _Array, bias: _Array, *, stride: int = 1) -> _Array
         patches[:, :, :, down] = as_strided(
             padded[:, down:], (states, high, wide, triple), (*steps, padded.itemsize)
         )
-    out = patches.reshape(-1, 9 * channels) @ kernel
+    # A product per state stays below the size at which OpenBLAS wakes its threads, which on
+    # matrices this thin cost several times what they bring.
+    out = patches.reshape(states, -1, 9 * channels) @ kernel
     out += bias
     return out.reshape(states, high, wide, -1)
 
