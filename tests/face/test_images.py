@@ -23,7 +23,8 @@ def test_shipped_digits():
 
 
 def test_training_digits_are_the_others():
-    datasets = pytest.importorskip("sklearn.datasets")
+    from sklearn import datasets
+
     images, labels = training_digits()
     assert (images.shape, images.dtype, labels.dtype) == ((1437, 64), np.float64, np.int64)
     order = np.random.RandomState(0).permutation(1797)
@@ -35,7 +36,7 @@ def test_training_digits_are_the_others():
 
 def test_training_digits_name_the_extra_that_brings_them(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'pbitstream\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'pbitstream\[digits\]'"):
         training_digits()
 
 

@@ -54,13 +54,13 @@ def training_digits() -> tuple[Values, NDArray[np.int64]]:
     Raises
     ------
     MissingExtraError
-        If scikit-learn, which comes with ``pbitstream[train]`` and holds the images, is missing.
+        If scikit-learn, which comes with ``pbitstream[digits]`` and holds the images, is missing.
     """
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise MissingExtraError("the training digits come with scikit-learn, which is missing; "
-                                "pip install 'pbitstream[train]'") from error
+                                "pip install 'pbitstream[digits]'") from error
     images, labels = load_digits(return_X_y=True)
     # The legacy generator: its stream is frozen, and with it the split.
     chosen = np.random.RandomState(0).permutation(len(images))[:TRAINING]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pbitstream.devices.call import Call, Sums, prepare, to_readout
-from pbitstream.devices.protocol import Device, Readout, Settings, State
+from pbitstream.devices.protocol import Device, Readout, State
 from pbitstream.emulator import oracle
 from pbitstream.emulator.batched import relax_batch
 from pbitstream.emulator.noise import reset_spins, seed_streams
@@ -66,32 +66,14 @@ class Emulator:
         self._run = self._runner(program)
         self.program = program
 
-    def relax(
-        self,
-        h: ArrayLike,
-        *,
-        steps: int,
-        burn_in: int = 0,
-        seed: int,
-        clamp: ArrayLike | None = None,
-        gains: ArrayLike | None = None,
-        settings: Settings | None = None,
-        chains: int = 1,
-        first_chain: int = 0,
-        state: State | None = None,
-        moments: bool = False,
-    ) -> Readout:
-        """Let the substrate settle and return time averages; see `Device.relax`.
+    def relax(self, h: ArrayLike, **arguments: Any) -> Readout:
+        """Let the substrate settle and return time averages; arguments as in `Device.relax`.
 
         Memory is O(units * inputs * chains + tables).
         """
         if self.program is None or self._run is None:
             raise DeviceError("no program is loaded; call load first")
-        call = prepare(
-            self.program, h, steps=steps, burn_in=burn_in, seed=seed, clamp=clamp, gains=gains,
-            settings=settings, chains=chains, first_chain=first_chain, state=state,
-            moments=moments,
-        )
+        call = prepare(self.program, h, **arguments)
         return to_readout(self.program, call, self._run(call))
 
     def info(self) -> dict[str, Any]:
