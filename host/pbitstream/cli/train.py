@@ -21,7 +21,6 @@ EPILOG = """\
 examples:
   pbitstream train                          3,000 updates on the emulator, fixed point, resumable
   pbitstream train --float --rule implicit  the digital reference: float, implicit differentiation
-  pbitstream train -d verilator: --updates 5
 
 the folder holds checkpoint, history.csv, curve.png, the float model and the program; an interrupted
 run goes on where its last checkpoint was

@@ -54,6 +54,8 @@ class Evaluation:
     standard_error
         rms over outputs of the standard error of a readout, in activations; None where the window
         is too short to tell, and always below 16 steps.
+    autocorrelation_time
+        Estimated from the same segments, in steps; None without a standard error.
     saturated
         Clips by name, and ``conditioning``, those of the conditioning net.
     updates
@@ -71,6 +73,7 @@ class Evaluation:
     by_time: dict[str, list[ReadoutMetrics]]
     noisy_mse: float | None
     standard_error: float | None
+    autocorrelation_time: float | None
     saturated: dict[str, int]
     updates: int
     timing: dict[str, float]
@@ -105,6 +108,7 @@ class Evaluation:
                 "shuffled": None if shuffled is None else shuffled.to_dict(),
             },
             "standard_error": self.standard_error,
+            "autocorrelation_time": self.autocorrelation_time,
             "saturated": dict(self.saturated),
             "timing": dict(self.timing),
         }
@@ -170,6 +174,7 @@ def evaluate(
         by_time=by_time,
         noisy_mse=noisy_mse,
         standard_error=None if error is None else error.standard_error,
+        autocorrelation_time=None if error is None else error.tau,
         saturated={**stream.clips, "conditioning": stream.conditioning_clips},
         updates=free * (stream.burn_in + stream.steps) * chains * total,
         timing=timing,
