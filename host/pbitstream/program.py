@@ -37,7 +37,7 @@ class Cost:
     """What a program costs: multiplications of one step, table words, board cycles of one step.
 
     `cycles_per_step` is the bound of a board with `lanes` multipliers that are all busy with the
-    multiply-accumulates of the banks.
+    multiply-accumulates of factors and weights; gains and units are served beside them.
     """
 
     multiplications_per_step: int
@@ -187,25 +187,31 @@ class Program:
     def cost(self, lanes: int = 128) -> Cost:
         """Return multiplications, words and predicted board cycles; see `Cost`."""
         topology = self.topology
-        per_bank, words = 0, 0
+        accumulated, gains, words = 0, 0, 0
         for index, bank in enumerate(topology.banks):
             source, target = topology.modules[bank.source], topology.modules[bank.target]
             directions = (not target.clamped) + (not source.clamped)
             if isinstance(bank, LowRankBank):
-                per_bank += directions * bank.rank * (source.dim + target.dim + 1)
+                accumulated += directions * bank.rank * (source.dim + target.dim)
+                gains += directions * bank.rank
                 words += bank.rank * (source.dim + target.dim + 1)
             elif isinstance(bank, BandBank):
-                per_bank += directions * int(np.count_nonzero(self.tables[f"bank{index}.w"]))
+                accumulated += directions * int(np.count_nonzero(self.tables[f"bank{index}.w"]))
                 words += self.tables[f"bank{index}.w"].size
             else:
-                per_bank += directions * bank.entries
+                accumulated += directions * bank.entries
                 words += 2 * bank.entries
         per_unit = sum(
             m.dim * (LANGEVIN_MULTIPLICATIONS if m.kind == "langevin" else PBIT_MULTIPLICATIONS)
             for m in topology.modules
             if not m.clamped
         )
-        return Cost(per_bank + per_unit, words + 3 * topology.units, -(-per_bank // lanes), lanes)
+        return Cost(
+            multiplications_per_step=accumulated + gains + per_unit,
+            words=words + 3 * topology.units,
+            cycles_per_step=-(-accumulated // lanes),
+            lanes=lanes,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the program to a safetensors file, whole or not at all."""
