@@ -211,9 +211,10 @@ def _remarks(console: Console, evaluation: Evaluation) -> None:
                       "of its steps")
     else:
         console.print(f"standard error of a readout: {error:.4f} (rms over outputs, batch means)")
-        if evaluation.autocorrelation_time is not None:
-            console.print(f"autocorrelation time: {evaluation.autocorrelation_time:.1f} steps; half "
-                          f"the error takes {4 * evaluation.steps:,} steps")
+        tau = evaluation.autocorrelation_time
+        if tau is not None:
+            console.print(f"autocorrelation time: {tau:.1f} steps; half the error takes "
+                          f"{4 * evaluation.steps:,} steps")
     clips = {name: count for name, count in evaluation.saturated.items() if count}
     if not clips:
         console.print("saturated: nothing")
