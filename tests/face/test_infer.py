@@ -32,7 +32,8 @@ def document(done):
 def test_document(run, small, tmp_path, denoiser):
     data = document(run("infer", "--json", "--seed", "5", *small))
     assert list(data) == ["device", "seed", "inputs", "noise", "metrics", "controls",
-                          "standard_error", "saturated", "timing", "program"]
+                          "standard_error", "autocorrelation_time", "saturated", "timing",
+                          "program"]
     assert (data["device"], data["seed"], data["inputs"]) == ("emulator:", 5, 40)
     assert data["noise"] == list(denoiser.times)
     assert set(data["metrics"]) == FIGURES | {
