@@ -18,7 +18,7 @@ from pbitstream.errors import FileFormatError, SpecError, UnstableError
 from pbitstream.margins import Margins, compute_margins
 from pbitstream.spec import canonical_json, spec_digest
 from pbitstream.spec.topology import BandBank, LowRankBank, Topology
-from pbitstream.spec.words import MAX_BURN_IN, MAX_STEPS
+from pbitstream.spec.words import EXPOSED, FACTOR, GAIN, MAX_BURN_IN, MAX_STEPS, WEIGHT_BITS
 from pbitstream.tables import check_tables
 from pbitstream.tensors import read_tensors, write_tensors
 
@@ -221,23 +221,27 @@ class Program:
             "spec_digest": spec_digest(),
             "program_digest": self.digest,
             "layout": canonical_json(self.layout).decode(),
-            "formats": json.dumps(self._formats(), sort_keys=True),
+            "formats": json.dumps(self.formats, sort_keys=True),
             "provenance": json.dumps(dict(self.provenance), sort_keys=True),
         }
         write_tensors(path, self.tensors, metadata)
 
-    def _formats(self) -> dict[str, str]:
-        """Return the number format of the tables whose fraction bits a program chooses."""
+    @property
+    def formats(self) -> dict[str, str]:
+        """Number formats of the bank tables, whose fraction bits a program chooses, by name."""
         formats = {}
-        fraction = self.topology.field_fraction
+        weight = self.topology.field_fraction - EXPOSED.fraction
         for index, bank in enumerate(self.topology.banks):
             if isinstance(bank, LowRankBank):
-                formats[f"bank{index}.a"] = f"s10, {bank.a_fraction} fraction bits"
-                formats[f"bank{index}.b"] = f"s10, {bank.b_fraction} fraction bits"
-                formats[f"bank{index}.gain"] = f"s16, {bank.gain_fraction} fraction bits"
+                words = {
+                    "a": (FACTOR.bits, bank.a_fraction),
+                    "b": (FACTOR.bits, bank.b_fraction),
+                    "gain": (GAIN.bits, bank.gain_fraction),
+                }
             else:
-                table = "w" if isinstance(bank, BandBank) else "weights"
-                formats[f"bank{index}.{table}"] = f"s16, {fraction - 12} fraction bits"
+                words = {"w" if isinstance(bank, BandBank) else "weights": (WEIGHT_BITS, weight)}
+            for name, (bits, fraction) in words.items():
+                formats[f"bank{index}.{name}"] = f"s{bits}, {fraction} fraction bits"
         return formats
 
     @classmethod

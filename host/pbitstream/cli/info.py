@@ -169,16 +169,12 @@ def _module_values(program: "Program", index: int) -> dict[str, Any]:
 
 def _formats(program: "Program", index: int) -> dict[str, str]:
     """Return the number formats of a bank's tables, and the range of codes each uses."""
-    bank = program.topology.banks[index]
-    fraction = program.topology.field_fraction - 12
-    formats = {}
-    for name in ("a", "b", "gain", "w", "weights"):
-        raw = program.tables.get(f"bank{index}.{name}")
-        if raw is not None:
-            bits = 10 if name in ("a", "b") else 16
-            used = getattr(bank, f"{name}_fraction", fraction)
+    prefix, formats = f"bank{index}.", {}
+    for name, text in program.formats.items():
+        if name.startswith(prefix):
+            raw = program.tables[name]
             low, high = int(raw.min(initial=0)), int(raw.max(initial=0))
-            formats[name] = f"s{bits}, {used} fraction bits, {low} to {high}"
+            formats[name.removeprefix(prefix)] = f"{text}, {low} to {high}"
     return formats
 
 

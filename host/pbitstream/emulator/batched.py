@@ -14,7 +14,7 @@ from pbitstream.devices.protocol import CLIP_NAMES, State
 from pbitstream.emulator.noise import advance
 from pbitstream.program import Program
 from pbitstream.spec.fixed import rhu
-from pbitstream.spec.noise import FIELD_BITS, FIELDS, NOISE_MEAN, STREAMS
+from pbitstream.spec.noise import FIELD_BITS, FIELD_MASK, FIELDS, NOISE_MEAN, STREAMS
 from pbitstream.spec.sigmoid import (
     THRESHOLD_BITS,
     THRESHOLD_STEP_BITS,
@@ -187,7 +187,7 @@ class _Batch:
             row = n[:, start : start + STREAMS]
             row[:] = -NOISE_MEAN
             for shift in range(0, FIELDS * FIELD_BITS, FIELD_BITS):
-                row += ((words >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
+                row += ((words >> np.uint64(shift)) & np.uint64(FIELD_MASK)).astype(np.int64)
         return n
 
     def _pbit(self, module: int, f: Codes) -> Codes:
@@ -208,5 +208,5 @@ class _Batch:
             if row % FIELDS == 0:
                 advance(words)
             shift = np.uint64(FIELD_BITS * (row % FIELDS))
-            w[:, start : start + lanes] = (words >> shift) & np.uint64(0xFFFF)
+            w[:, start : start + lanes] = (words >> shift) & np.uint64(FIELD_MASK)
         return w

@@ -37,7 +37,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from pbitstream.spec.noise import FIELD_BITS, NOISE_MEAN, STREAMS, XORSHIFT
+from pbitstream.spec.noise import FIELD_BITS, FIELDS, NOISE_MEAN, STREAMS, XORSHIFT
 from pbitstream.spec.sigmoid import THRESHOLD_BITS, THRESHOLD_STEP_BITS, THRESHOLDS
 from pbitstream.spec.words import (
     BETA,
@@ -336,10 +336,10 @@ def relax_chains(
                             n = STREAMS
                         row_units, row_x = view(units, chain * count + low, n), view(x, low, n)
                         # One word serves four rows of p-bits, or one row of Langevin units.
-                        if module[MODULE_DRAWS] and (row & 3 == 0 or not module[MODULE_PBIT]):
+                        if module[MODULE_DRAWS] and (row % FIELDS == 0 or not module[MODULE_PBIT]):
                             draw(view(streams, 0, n))
                         if module[MODULE_PBIT]:
-                            pbit(row_units, row_x, view(f, low, n), streams, row & 3,
+                            pbit(row_units, row_x, view(f, low, n), streams, row % FIELDS,
                                  module[MODULE_BETA], fraction, table, counts)
                         else:
                             langevin(row_units, row_x, view(f, low, n), view(k2, low, n),

@@ -21,7 +21,12 @@ from pbitstream.spec.noise import (
     stream_state,
     xorshift64,
 )
-from pbitstream.spec.sigmoid import THRESHOLD_STEP_BITS, THRESHOLDS, sigmoid_table
+from pbitstream.spec.sigmoid import (
+    THRESHOLD_BITS,
+    THRESHOLD_STEP_BITS,
+    THRESHOLDS,
+    sigmoid_table,
+)
 from pbitstream.spec.topology import BandBank, LowRankBank
 from pbitstream.spec.words import (
     BETA,
@@ -195,7 +200,8 @@ class Chain:
             p = beta * self._sat(rhu(field, shift), PBIT_INPUT.bits, "field")
             step = PBIT_INPUT.fraction + BETA.fraction - THRESHOLD_STEP_BITS
             j = min(rhu(abs(p), step), THRESHOLDS - 1)
-            threshold = sigmoid_table()[j] if p >= 0 else 65536 - sigmoid_table()[j]
+            table = sigmoid_table()[j]
+            threshold = table if p >= 0 else (1 << THRESHOLD_BITS) - table
             after.append(1 if w < threshold else -1)
         return after
 

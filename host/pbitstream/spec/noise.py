@@ -19,6 +19,7 @@ from pbitstream.spec.words import MAX_CHAINS
 __all__ = [
     "FIELDS",
     "FIELD_BITS",
+    "FIELD_MASK",
     "GOLDEN",
     "MIX_MULTIPLIERS",
     "MIX_SHIFTS",
@@ -48,6 +49,7 @@ MIX_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 FIELDS = 4
 FIELD_BITS = 16
+FIELD_MASK = (1 << FIELD_BITS) - 1
 #: Mean and standard deviation of the sum of the four fields.
 NOISE_MEAN = 131070
 NOISE_STD = math.sqrt(((1 << 32) - 1) / 3)
@@ -101,7 +103,10 @@ def xorshift64(state: int) -> int:
 
 def fields(word: int) -> tuple[int, int, int, int]:
     """Split a word into its four 16-bit fields, lowest first."""
-    return (word & 0xFFFF, (word >> 16) & 0xFFFF, (word >> 32) & 0xFFFF, word >> 48)
+    first, second, third, fourth = (
+        (word >> (FIELD_BITS * n)) & FIELD_MASK for n in range(FIELDS)
+    )
+    return first, second, third, fourth
 
 
 def noise_gain(temperature: float, dt_shift: int) -> tuple[int, int]:
