@@ -6,7 +6,16 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
-from pbitstream.spec import fixed, frames, noise, registers, sigmoid, words
+from pbitstream.spec import (
+    fixed,
+    frames,
+    image,
+    instructions,
+    noise,
+    registers,
+    sigmoid,
+    words,
+)
 
 __all__ = ["NUMERICS", "canonical_json", "spec_dict", "spec_digest", "spec_register"]
 
@@ -46,8 +55,27 @@ def spec_dict() -> dict[str, Any]:
         },
         "sigmoid": sigmoid.THRESHOLD_DIGEST,
         "registers": [[r.name, r.address, r.words, r.access] for r in registers.REGISTERS],
+        "windows": [[w.name, w.address, w.size, w.access] for w in registers.WINDOWS],
+        "bits": {
+            "control": registers.CONTROL,
+            "status": registers.STATUS,
+            "options": registers.OPTIONS,
+            "kinds": image.IMAGE_KINDS,
+        },
         "magic": registers.MAGIC,
         "unmapped": registers.UNMAPPED,
+        "response_cycles": registers.RESPONSE_CYCLES,
+        "board_bytes": registers.BOARD_BYTES,
+        # Fields stand in lists: their order is where their bits are.
+        "instructions": {
+            "kinds": instructions.KINDS,
+            "copies": instructions.COPIES,
+            "common": list(instructions.COMMON.items()),
+            "of": {k: list(fields.items()) for k, fields in instructions.KIND_FIELDS.items()},
+            "signed": instructions.SIGNED,
+            "counted": instructions.COUNTED,
+            "module": list(instructions.MODULE.items()),
+        },
         "frames": {
             "header": frames.HEADER,
             "max_payload": frames.MAX_PAYLOAD,

@@ -1,14 +1,44 @@
-"""The register map of a board, as plain data; host driver and gateware are generated from it."""
+"""The address map of a board, as plain data; host driver and gateware are generated from it.
+
+Byte addresses, 32-bit little-endian words. Below `WINDOWS` stand the registers. A window shows a
+memory: *shadow* windows are the tables of the next program, which a write to ``commit`` makes
+active; *page* windows are the next input, which a start makes active; *idle* windows are the state
+and the readout, which a board shows and takes while nothing runs.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["MAGIC", "REGISTERS", "UNMAPPED", "Register"]
+__all__ = [
+    "BOARD_BYTES",
+    "CONTROL",
+    "MAGIC",
+    "OPTIONS",
+    "REGISTERS",
+    "RESPONSE_CYCLES",
+    "STATUS",
+    "UNMAPPED",
+    "WINDOWS",
+    "Register",
+    "Window",
+]
 
 #: Content of the first register: "PBIT" in ASCII, read as a little-endian word.
 MAGIC = 0x54494250
-#: What a read of an address without a register returns.
+#: What a read returns of an address without a register, and of a window that is not readable now.
 UNMAPPED = 0xDEADC0DE
+#: A board answers every request within so many cycles of its clock.
+RESPONSE_CYCLES = 16
+#: Bytes of the whole map.
+BOARD_BYTES = 1 << 20
+
+#: Bits of the register `control`, from bit 0: each is a pulse.
+CONTROL = ("start", "stop", "reset")
+#: Bits of `status`: a relaxation or a table check runs; a table switch is pending; the last start
+#: or table switch was refused.
+STATUS = ("busy", "pending", "refused")
+#: Bits of `options`: sum squares; go on from the stored state; keep the page of the last input.
+OPTIONS = ("moments", "keep_state", "keep_page")
 
 
 @dataclass(frozen=True)
@@ -25,21 +55,53 @@ class Register:
     text: str
 
 
+@dataclass(frozen=True)
+class Window:
+    """A named memory from a byte address on; how far it reaches is the image's to say."""
+
+    name: str
+    address: int
+    size: int
+    access: Literal["shadow", "page", "idle"]
+    text: str
+
+
 REGISTERS = (
     Register("magic", 0x000, 1, "r", "MAGIC"),
     Register("spec_digest", 0x004, 2, "r", "first 8 bytes of the spec digest, little-endian"),
     Register("lanes", 0x010, 1, "r", "multipliers that work in parallel"),
     Register("max_units", 0x014, 1, "r", "units that a program may have"),
     Register("max_rank_words", 0x018, 1, "r", "factor words per lane that a program may have"),
-    Register("kinds", 0x01C, 1, "r", "bit 0 langevin, 1 pbit, 2 low-rank, 3 band"),
-    Register("control", 0x020, 1, "w", "bit 0 start, 1 stop, 2 reset"),
-    Register("status", 0x024, 1, "r", "bit 0 busy, 1 a table switch is pending, 2 refused"),
+    Register("kinds", 0x01C, 1, "r", "what it computes, bits in the order of IMAGE_KINDS"),
+    Register("control", 0x020, 1, "w", "bits of CONTROL"),
+    Register("status", 0x024, 1, "r", "bits of STATUS"),
     Register("steps", 0x028, 1, "rw", "averaged steps of the next relaxation"),
     Register("burn_in", 0x02C, 1, "rw", "discarded steps before them"),
     Register("seed", 0x030, 2, "rw", "seed of the noise streams"),
     Register("chain", 0x038, 1, "rw", "global index of the chain"),
-    Register("options", 0x03C, 1, "rw", "bit 0 second moments, 1 keep the state"),
+    Register("options", 0x03C, 1, "rw", "bits of OPTIONS"),
     Register("commit", 0x040, 1, "w", "CRC-32 of the shadow tables: switches if it matches"),
-    Register("clips", 0x044, 5, "rs", "projection, gain, stiffness, state, field"),
+    Register("clips", 0x044, 5, "r",
+             "of the last relaxation: projection, gain, stiffness, state, field"),
     Register("link_errors", 0x058, 1, "rs", "frames dropped for a bad CRC or length"),
+    Register("spin_rows", 0x05C, 1, "rw", "rows of 128 p-bits that need a reset spin"),
+    Register("max_modules", 0x060, 1, "r", "modules that a program may have"),
+    Register("max_instructions", 0x064, 1, "r", "instructions that a program may have"),
+    Register("max_gains", 0x068, 1, "r", "gains S that a program may have"),
+    Register("cycles", 0x070, 2, "r", "clock cycles of the relaxation, counted while it runs"),
+    Register("multiplying", 0x078, 2, "r", "of these, cycles in which every lane multiplied"),
+)
+
+#: In the order of their addresses; ``commit`` checks the shadow windows in this order.
+WINDOWS = (
+    Window("noise", 0x01000, 0x00400, "idle", "128 stream words of 64 bits"),
+    Window("gains", 0x02000, 0x01000, "page", "S, one s16 per word"),
+    Window("modules", 0x03000, 0x00200, "shadow", "64 bits per module: see instructions.MODULE"),
+    Window("biases", 0x04000, 0x02000, "page", "h or clamp, s16 per slot, two per word"),
+    Window("states", 0x08000, 0x04000, "idle", "x24 or m, one slot per word"),
+    Window("stiffness", 0x0C000, 0x04000, "shadow", "k2 and k4 << 16, one slot per word"),
+    Window("sums", 0x10000, 0x08000, "idle", "s40 in 64 bits per slot"),
+    Window("squares", 0x18000, 0x08000, "idle", "u56 in 64 bits per slot"),
+    Window("instructions", 0x20000, 0x08000, "shadow", "128 bits each: see instructions"),
+    Window("tables", 0x80000, 0x80000, "shadow", "s16 per lane, lanes in order, two per word"),
 )
