@@ -1,0 +1,88 @@
+"""The noise of an update pipe: its xorshift64 streams in a memory, one word per cycle."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Value
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from pbitstream.spec.noise import FIELD_BITS, FIELDS, XORSHIFT
+
+__all__ = ["STREAM_BITS", "NoiseStreams", "xorshift64"]
+
+#: Bits of a stream's state, which is also the word it gives.
+STREAM_BITS = FIELDS * FIELD_BITS
+
+
+def xorshift64(state: Value) -> Value:
+    """Return the next state of a stream, of wires and exclusive ors; twin in the spec's noise."""
+    left, right, left_again = XORSHIFT
+    state ^= Cat(Const(0, left), state[:-left])
+    state ^= state[right:]
+    return state ^ Cat(Const(0, left_again), state[:-left_again])
+
+
+class NoiseStreams(wiring.Component):
+    """Streams of noise, each drawn from by address.
+
+    Parameters
+    ----------
+    depth
+        Streams, a power of two: those of a chain, divided by the update pipes.
+
+    Attributes
+    ----------
+    states
+        The memory of the states, distributed RAM for its combinational reads.
+
+    Members
+    -------
+    stream, draw, advance, word
+        `word` belongs to `stream` in every cycle with `draw`. With `advance` it is the stream's
+        next word, and the state moves to it; without, the word of the draw before, for rows of
+        p-bits that share one.
+    seed_write, seed_stream, seed_word
+        Set the state of a stream. The caller keeps `draw` low: a draw in the same cycle wins.
+    peek_stream, peek
+        The state of a stream, in every cycle without `draw`.
+
+    Timing
+    ------
+    `word` and `peek` are combinational; states change at the clock edge, so a stream may be drawn
+    from in every cycle. No back-pressure, no reset: seed every stream before its first draw.
+
+    Numerics
+    --------
+    Section 7 of numerics. Twin: `pbitstream.spec.noise.xorshift64`. A state that is not 0 never
+    becomes 0.
+    """
+
+    def __init__(self, depth: int) -> None:
+        address = exact_log2(depth)
+        super().__init__({
+            "stream": In(address),
+            "draw": In(1),
+            "advance": In(1),
+            "word": Out(STREAM_BITS),
+            "seed_write": In(1),
+            "seed_stream": In(address),
+            "seed_word": In(STREAM_BITS),
+            "peek_stream": In(address),
+            "peek": Out(STREAM_BITS),
+        })
+        self.states = memory.Memory(shape=STREAM_BITS, depth=depth, init=[])
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.states = self.states
+        read, write = self.states.read_port(domain="comb"), self.states.write_port()
+        m.d.comb += [
+            read.addr.eq(Mux(self.draw, self.stream, self.peek_stream)),
+            self.peek.eq(read.data),
+            self.word.eq(Mux(self.advance, xorshift64(read.data), read.data)),
+            write.en.eq(Mux(self.draw, self.advance, self.seed_write)),
+            write.addr.eq(Mux(self.draw, self.stream, self.seed_stream)),
+            write.data.eq(Mux(self.draw, self.word, self.seed_word)),
+        ]
+        return m

