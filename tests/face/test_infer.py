@@ -241,7 +241,7 @@ def test_burn_in_brings_the_readout_to_its_equilibrium(run, small):
         (2, "--out must end in .npy, not 'x.txt'", ["--out", "x.txt"]),
         (2, "--out no/x.npy: there is no folder no; make it first", ["--out", "no/x.npy"]),
         (2, "--plot must end in .png or .pdf or .svg, not 'x.gif'", ["--plot", "x.gif"]),
-        (2, "device must be a URL that starts with one of emulator:, not 'emulater:'",
+        (2, "device must be a URL that starts with one of emulator:, verilator:, not 'emulater:'",
          ["-d", "emulater:"]),
         (2, "emulator: takes the options engine and threads, not speed",
          ["-d", "emulator:?speed=9"]),

@@ -57,5 +57,5 @@ def test_topics_and_errors(run, refused):
             "--sistems", "3")
     refused(2, "--plot must end in .png or .pdf or .svg, not 's.txt'", "study", "eqprop",
             "--plot", "s.txt")
-    refused(2, "device must be a URL that starts with one of emulator:, not 'x'", "study",
-            "eqprop", "-d", "x")
+    refused(2, "device must be a URL that starts with one of emulator:, verilator:, not 'x'",
+            "study", "eqprop", "-d", "x")

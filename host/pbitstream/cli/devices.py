@@ -6,6 +6,7 @@ from typing import Any
 
 from pbitstream.cli.output import Output, table
 from pbitstream.cli.parser import add_common
+from pbitstream.errors import MissingExtraError
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -43,6 +44,8 @@ def describe(scheme: str, point: EntryPoint) -> dict[str, Any]:
                              "package": package}
     try:
         opener = point.load()
+    except MissingExtraError as error:
+        return {**entry, "reason": str(error)}
     except ImportError as error:
         return {**entry, "reason": f"{error.name} is missing"}
     except AttributeError as error:

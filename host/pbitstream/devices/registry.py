@@ -42,6 +42,8 @@ def open_device(url: str = "emulator:") -> Device:
         raise SpecError(f"options of device {url!r} must read name=value&name=value") from error
     try:
         opener = schemes[scheme].load()
+    except MissingExtraError:
+        raise
     except ImportError as error:
         raise MissingExtraError(f"device {scheme}: needs {error.name}, which is missing; "
                                 f"pip install 'pbitstream[{scheme}]'") from error
