@@ -12,11 +12,18 @@ if TYPE_CHECKING:
 
 __all__ = ["EPILOG", "HELP", "add_arguments", "run"]
 
-HELP = "measure the emulator: share of GEMM peak, chains, engines, first result, memory"
+HELP = "measure the emulator, or the clock cycles of a board or its simulation"
 EPILOG = """\
 Every round runs every case once, on one thread; figures are medians over rounds, ratios are formed
 within a round. Absolute rates move with the load of the machine, ratios hardly. Nothing here says
 anything about the speed or energy of hardware.
+
+With -d and a board or a simulation of one: clock cycles per step, measured and predicted, the share
+of them in which every lane multiplies, and the clock cycles per second.
+
+examples:
+  pbitstream bench
+  pbitstream bench -d 'verilator:?image=pynq_z2'
 """
 
 
@@ -26,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="rounds; fewer than 7 are for trying out (7)")
     parser.add_argument("--seconds", type=finite, default=0.2, metavar="S",
                         help="time of each case in each round (0.2)")
-    add_common(parser, "json", "plot", "quiet")
+    add_common(parser, "device", "json", "plot", "quiet")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     output = Output(arguments)
     if not 0 < arguments.seconds <= 60:
         raise UsageError(f"--seconds must be above 0 and at most 60, not {arguments.seconds:g}")
+    if not arguments.device.startswith("emulator:"):
+        return _board(arguments, output)
     plot = None
     if arguments.plot is not None:
         from pbitstream.cli.plot import require_matplotlib
@@ -57,6 +66,20 @@ def run(arguments: argparse.Namespace) -> int:
     _show(output.console, data)
     if plot is not None:
         output.console.print(f"wrote {plot}")
+    return 0
+
+
+def _board(arguments: argparse.Namespace, output: Output) -> int:
+    """Measure a board."""
+    from pbitstream.cli.bench_board import measure_board, show_board
+
+    if arguments.plot is not None:
+        raise UsageError("--plot belongs to the emulator's figures; leave out --device")
+    data = measure_board(arguments.device, arguments.rounds, output)
+    if output.json:
+        output.document(data)
+    else:
+        show_board(output.console, data)
     return 0
 
 

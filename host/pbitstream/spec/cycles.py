@@ -24,7 +24,7 @@ _FETCH = 2
 
 
 def cycles_per_step(instructions: Sequence[int], image: Image, *, steps: int = 64) -> int:
-    """Return the cycles from one step to the next once that is the same for two steps in a row.
+    """Return the cycles from one step to the next, once issue and updates keep the same pace.
 
     Parameters
     ----------
@@ -33,18 +33,20 @@ def cycles_per_step(instructions: Sequence[int], image: Image, *, steps: int = 6
     image
         The image that runs them.
     steps
-        Steps after which the mean of the second half is returned, rounded up, if it still varies.
+        Steps after which the mean of the second half is returned, rounded up, if they still vary.
 
     Cost: O(instructions * rows * count) per step.
     """
     schedule = list(_walk([decode(word) for word in instructions]))
     clock = _Clock(image)
-    starts = []
+    starts, ends = [], []
     for _ in range(steps):
         starts.append(clock.step(schedule))
-        periods = [b - a for a, b in pairwise(starts)]
-        if len(periods) >= 4 and len(set(periods[-4:])) == 1:
-            return periods[-1]
+        ends.append(clock.walked)
+        # The pipes may fall behind for some steps before the issue feels it.
+        paces = {b - a for times in (starts[-5:], ends[-5:]) for a, b in pairwise(times)}
+        if len(starts) >= 5 and len(paces) == 1:
+            return paces.pop()
     half = len(starts) // 2
     return -(-(starts[-1] - starts[half]) // (len(starts) - 1 - half))
 

@@ -23,6 +23,8 @@ from pbitstream_sim.coverage import Case, Coverage
 
 #: Programs unless the task says, calls of each, and draws of which one is run.
 PROGRAMS, CALLS, DRAWS = 10, 2, 32
+#: Most steps of a call, and of one that is there for the count of updates.
+STEPS, LONG_STEPS = 3, 60
 #: Largest module: 640 reaches the second word of a p-bit's stream. Most draws stay below.
 DIMS = (16, 40, 640)
 
@@ -36,15 +38,19 @@ async def same_bits(dut: Any) -> None:
 
     def compare() -> int:
         board = Board(BusTransport(bus))
-        updates = 0
-        for number in range(task.programs or PROGRAMS):
-            cases = _best(board, emulator, np.random.default_rng([task.seed, number]), coverage)
+        updates, number, programs = 0, 0, task.programs or PROGRAMS
+        while number < programs or updates < (task.updates or 0):
+            # Once the first programs have seen every shape, long calls bring the updates.
+            steps = STEPS if number < programs else LONG_STEPS
+            cases = _best(board, emulator, np.random.default_rng([task.seed, number]), coverage,
+                          steps)
             board.load(cases[0].program, force=True)
             for n, case in enumerate(cases):
                 coverage.add(case)
                 found = differences(case.program, board.relax(**case.call), case.readout)
                 assert not found, f"program {number}, call {n}: {found[0]}"
                 updates += _updates(case)
+            number += 1
         return updates
 
     try:
@@ -57,13 +63,14 @@ async def same_bits(dut: Any) -> None:
 
 
 def _best(board: Board, emulator: Emulator, rng: np.random.Generator,
-          coverage: Coverage) -> list[Case]:
+          coverage: Coverage, steps: int) -> list[Case]:
     """Return cases of one program: of `DRAWS` draws that fit those which cover most that is new."""
-    draws = [_draw(board, emulator, rng) for _ in range(DRAWS)]
+    draws = [_draw(board, emulator, rng, steps) for _ in range(DRAWS)]
     return max(draws, key=lambda cases: sum(coverage.new(case) for case in cases))
 
 
-def _draw(board: Board, emulator: Emulator, rng: np.random.Generator) -> list[Case]:
+def _draw(board: Board, emulator: Emulator, rng: np.random.Generator,
+          steps: int) -> list[Case]:
     while True:
         program = random_program(rng, board=True, max_dim=int(rng.choice(DIMS, p=[0.5, 0.3, 0.2])))
         try:
@@ -72,12 +79,12 @@ def _draw(board: Board, emulator: Emulator, rng: np.random.Generator) -> list[Ca
             continue
         emulator.load(program, force=True)
         return [Case(program, call, emulator.relax(**call), board.image.lanes)
-                for call in _calls(program, rng)]
+                for call in _calls(program, rng, steps)]
 
 
-def _calls(program: Any, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+def _calls(program: Any, rng: np.random.Generator, steps: int) -> Iterator[dict[str, Any]]:
     for _ in range(CALLS):
-        yield random_call(program, rng, max_steps=3, max_chains=2)
+        yield random_call(program, rng, max_steps=steps, max_chains=2)
 
 
 def _updates(case: Case) -> int:
