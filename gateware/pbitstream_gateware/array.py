@@ -21,9 +21,9 @@ from pbitstream.spec.timing import (
 )
 from pbitstream.spec.words import EXPOSED, PROJECTION_BITS
 from pbitstream_gateware.lane import ACCUMULATOR_BITS, Lane
-from pbitstream_gateware.memory import window_base
 from pbitstream_gateware.pipeline import delayed
 from pbitstream_gateware.ports import WINDOW_LATENCY, WindowPort
+from pbitstream_gateware.windows import window_base
 
 __all__ = ["Issue", "LaneArray", "fold"]
 

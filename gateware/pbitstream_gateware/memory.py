@@ -7,16 +7,11 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from pbitstream.spec.registers import WINDOWS
 from pbitstream_gateware.pipeline import delayed
 from pbitstream_gateware.ports import WINDOW_LATENCY, WindowPort
+from pbitstream_gateware.windows import window_base
 
-__all__ = ["WindowMemory", "window_base"]
-
-
-def window_base(name: str) -> int:
-    """Return the word address of a window."""
-    return next(window.address for window in WINDOWS if window.name == name) // 4
+__all__ = ["WindowMemory"]
 
 
 class WindowMemory(wiring.Component):

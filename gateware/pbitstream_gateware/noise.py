@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -38,19 +38,21 @@ class NoiseStreams(wiring.Component):
 
     Members
     -------
-    stream, draw, advance, word
-        `word` belongs to `stream` in every cycle with `draw`. With `advance` it is the stream's
-        next word, and the state moves to it; without, the word of the draw before, for rows of
-        p-bits that share one.
+    draw, stream, advance
+        A draw. With `advance` it gives the stream's next word, and the state moves to it; without,
+        the word of the draw before, for rows of p-bits that share one.
+    word
+        What was drawn in the cycle before.
     seed_write, seed_stream, seed_word
-        Set the state of a stream. The caller keeps `draw` low: a draw in the same cycle wins.
+        Set the state of a stream. The caller keeps draws away: one that advances wins.
     peek_stream, peek
         The state of a stream, in every cycle without `draw`.
 
     Timing
     ------
-    `word` and `peek` are combinational; states change at the clock edge, so a stream may be drawn
-    from in every cycle. No back-pressure, no reset: seed every stream before its first draw.
+    A draw every cycle, and from the same stream every second cycle: the state is a register, from
+    which the next one is computed and stored in the cycle after the draw. No back-pressure, no
+    reset of states: seed every stream before its first draw.
 
     Numerics
     --------
@@ -77,12 +79,21 @@ class NoiseStreams(wiring.Component):
         m = Module()
         m.submodules.states = self.states
         read, write = self.states.read_port(domain="comb"), self.states.write_port()
+        state = Signal(STREAM_BITS, reset_less=True)
+        stream = Signal.like(self.stream, reset_less=True)
+        advance, store = Signal(), Signal()
+        m.d.sync += [
+            state.eq(read.data),
+            stream.eq(self.stream),
+            advance.eq(self.advance),
+            store.eq(self.draw & self.advance),
+        ]
         m.d.comb += [
             read.addr.eq(Mux(self.draw, self.stream, self.peek_stream)),
             self.peek.eq(read.data),
-            self.word.eq(Mux(self.advance, xorshift64(read.data), read.data)),
-            write.en.eq(Mux(self.draw, self.advance, self.seed_write)),
-            write.addr.eq(Mux(self.draw, self.stream, self.seed_stream)),
-            write.data.eq(Mux(self.draw, self.word, self.seed_word)),
+            self.word.eq(Mux(advance, xorshift64(state), state)),
+            write.en.eq(store | self.seed_write),
+            write.addr.eq(Mux(store, stream, self.seed_stream)),
+            write.data.eq(Mux(store, self.word, self.seed_word)),
         ]
         return m

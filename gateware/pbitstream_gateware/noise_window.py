@@ -9,10 +9,10 @@ from amaranth.utils import ceil_log2
 
 from pbitstream.spec.image import Image
 from pbitstream.spec.noise import STREAMS
-from pbitstream_gateware.memory import window_base
 from pbitstream_gateware.noise import STREAM_BITS
 from pbitstream_gateware.pipeline import delayed
 from pbitstream_gateware.ports import WINDOW_LATENCY, WindowPort
+from pbitstream_gateware.windows import window_base
 
 __all__ = ["NoiseWindow"]
 

@@ -163,13 +163,14 @@ class UpdatePipe(wiring.Component):
         with m.Elif(of.pbit):
             m.d.comb += first.eq(reset_spin)
 
-        # Noise: decided in one cycle, drawn in the next, a register after that.
+        # Noise: decided in one cycle, drawn in the next, advanced in the third, a register then. A
+        # stream is drawn from every third cycle at most, since rows are two cycles apart.
         at = FIELD_STAGE + WORD_STAGE
-        drawer = units[at - 2]
+        drawer = units[at - 3]
         noisy = drawer.constants.pbit | (drawer.constants.noise_gain != 0)
         m.d.sync += [
             noise.stream.eq(drawer.stream),
-            noise.draw.eq(valid[at - 2] & ~drawer.init & noisy),
+            noise.draw.eq(valid[at - 3] & ~drawer.init & noisy),
             noise.advance.eq(~drawer.constants.pbit | (drawer.spin_row[:FIELD_SELECT] == 0)),
         ]
         word = delayed(m, noise.word, 1, "word")

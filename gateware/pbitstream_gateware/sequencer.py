@@ -2,43 +2,25 @@
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from pbitstream.spec.image import Image
-from pbitstream.spec.instructions import COMMON, KIND_FIELDS, KINDS, SIGNED
-from pbitstream.spec.timing import RING
+from pbitstream.spec.instructions import KIND_FIELDS, KINDS
 from pbitstream.spec.words import MAX_BURN_IN, MAX_STEPS
 from pbitstream_gateware.array import Issue
+from pbitstream_gateware.fetch import Fetch
 from pbitstream_gateware.memory import WindowMemory
 from pbitstream_gateware.ports import WindowPort
+from pbitstream_gateware.progress import Progress
 from pbitstream_gateware.projection import Component
 
-__all__ = ["FLUSH_CYCLES", "Instruction", "RowUpdate", "Sequencer"]
+__all__ = ["FLUSH_CYCLES", "RowUpdate", "Sequencer"]
 
-INSTRUCTION_BITS = 128
 #: Cycles after the last row update, or after a stop, in which every pipeline runs empty.
 FLUSH_CYCLES = 64
-
-
-def _layout(fields: dict[str, int]) -> data.StructLayout:
-    return data.StructLayout({name: Shape(bits, signed=name in SIGNED)
-                              for name, bits in fields.items()})
-
-
-class Instruction(data.StructLayout):
-    """An instruction word: the common fields, then the fields of its kind."""
-
-    def __init__(self) -> None:
-        kinds = data.UnionLayout({kind: _layout(fields) for kind, fields in KIND_FIELDS.items()})
-        used = _layout(COMMON)
-        super().__init__({
-            "common": used,
-            "spare": unsigned(INSTRUCTION_BITS // 2 - used.size),
-            "of": kinds,
-        })
 
 
 class RowUpdate(data.StructLayout):
@@ -70,12 +52,12 @@ class Sequencer(wiring.Component):
     image
         What the design holds.
     store
-        The memory of the instructions; a proof puts one without contents in its place.
+        The memory of the instructions; see `Fetch`.
 
     Attributes
     ----------
-    updating, projecting, occupied
-        Rows not yet updated, projections not yet written, ring slots not yet free.
+    progress
+        The counts that instructions wait for.
     silence, lost
         Cycles of the flush that have passed; whether the machine is in none of its states.
 
@@ -113,10 +95,7 @@ class Sequencer(wiring.Component):
 
     def __init__(self, image: Image, store: WindowMemory | None = None) -> None:
         self.image = image
-        self.store = store or WindowMemory(
-            "instructions", unsigned(INSTRUCTION_BITS), image.max_instructions, pages=2)
-        self.updating, self.projecting = Signal(12), Signal(12)
-        self.occupied = Signal(range(RING + 1))
+        self.fetch, self.progress = Fetch(image, store), Progress()
         self.silence, self.lost = Signal(range(FLUSH_CYCLES)), Signal()
         super().__init__({
             "start": In(1),
@@ -142,71 +121,43 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         image = self.image
-        m.submodules.instructions = store = self.store
-        wiring.connect(m, wiring.flipped(self.host), store.host)
-        m.d.comb += [store.page.eq(self.page), store.idle.eq(self.idle)]
-
-        # Fetch: `fetched` is the address whose instruction the memory shows.
-        pc_bits = ceil_log2(image.max_instructions)
-        target, fetched, pc = Signal(pc_bits), Signal(pc_bits), Signal(pc_bits)
-        shown, held = Signal(), Signal()
-        jump, take, done, go = Signal(), Signal(), Signal(), Signal()
-        word = Signal(Instruction(), reset_less=True)
-        begun = Signal()
-        m.d.comb += [
-            take.eq(shown & (~held | done)),
-            store.address.eq(Mux(jump, target, Mux(take, fetched + 1, fetched))),
-        ]
-        m.d.sync += [fetched.eq(store.address), shown.eq(1)]
-        m.d.sync += begun.eq((begun | go) & ~take)
-        with m.If(take):
-            m.d.sync += [word.eq(store.data), pc.eq(fetched), held.eq(1)]
-        with m.Elif(done):
-            m.d.sync += held.eq(0)
-        with m.If(jump):
-            m.d.sync += held.eq(0)
+        m.submodules.fetch = fetch = self.fetch
+        m.submodules.progress = progress = self.progress
+        wiring.connect(m, wiring.flipped(self.host), fetch.host)
+        m.d.comb += [fetch.page.eq(self.page), fetch.idle.eq(self.idle)]
 
         # The instruction at hand; `group_row` is t, `component` is c, `row` is r.
-        common, of = word.common, word.of
+        common, of = fetch.word.common, fetch.word.of
         kind = {name: common.kind == code for name, code in KINDS.items()}
         group_row, component = Signal(len(common.rows)), Signal(len(of.project.count))
         row, address = Signal(len(common.rows)), Signal(len(common.table))
         last_row = Signal()
         last_component = component == of.project.count
-        repeat, step_end = Signal(), Signal()
         m.d.comb += last_row.eq(Mux(kind["project"], row, group_row) == common.rows)
 
-        # What is under way, and what has been done since the step began.
-        updated, results = Signal(signed(13)), Signal(signed(13))
-        pushed, projected = Signal(12), Signal(12)
-        updating, projecting, occupied = self.updating, self.projecting, self.occupied
-        running, new_step = Signal(), Signal()
+        # It issues in this cycle if it waits for nothing; it waits before its first issue only.
+        running, ready, go = Signal(), Signal(), Signal()
         push, project = Signal(), Signal()
-        ready = Signal()
-        with m.If(begun):
-            m.d.comb += ready.eq(1)
-        with m.Elif(kind["expand"]):
-            m.d.comb += ready.eq((results >= of.expand.wait_results) | (projecting == 0))
-        with m.Else():
-            m.d.comb += ready.eq((updated >= common.wait) | (updating == 0))
         m.d.comb += [
-            go.eq(running & held & ready & ~(kind["update"] & (occupied == RING))),
+            ready.eq(Mux(kind["expand"], progress.results_ready, progress.updates_ready)),
+            go.eq(running & fetch.held & (ready | ~fetch.fresh)
+                  & (progress.room | ~kind["update"])),
             push.eq(go & kind["update"]),
             project.eq(go & kind["project"] & last_row),
+            fetch.step.eq(go),
+            progress.push.eq(push),
+            progress.project.eq(project),
+            progress.wait.eq(common.wait),
+            progress.wait_results.eq(of.expand.wait_results),
+            progress.retired.eq(self.retired),
+            progress.freed.eq(self.freed),
+            progress.written.eq(self.written),
         ]
-        m.d.sync += [
-            updating.eq(updating + push - self.retired),
-            projecting.eq(projecting + project - self.written),
-            occupied.eq(occupied + push - self.freed),
-            pushed.eq(Mux(new_step, 0, pushed + push)),
-            projected.eq(Mux(new_step, 0, projected + project)),
-            updated.eq(updated - Mux(new_step, pushed + push, 0) + self.retired),
-            results.eq(results - Mux(new_step, projected, 0) + self.written),
-        ]
+        repeat, step_end = Signal(), Signal()
 
         # One cycle of it.
         base = common.table + Mux(kind["project"], 0, group_row)
-        table = Mux(begun, address, base[: len(address)])
+        table = Mux(fetch.fresh, base[: len(address)], address)
         stride = Mux(kind["expand"], common.rows + 1, 1)
         with m.If(go):
             m.d.sync += address.eq(table + stride)
@@ -215,24 +166,24 @@ class Sequencer(wiring.Component):
                     m.d.sync += row.eq(Mux(last_row, 0, row + 1))
                     with m.If(last_row):
                         m.d.sync += component.eq(Mux(last_component, 0, component + 1))
-                    m.d.comb += done.eq(last_row & last_component)
+                    m.d.comb += fetch.done.eq(last_row & last_component)
                 with m.Case(KINDS["expand"]):
                     m.d.sync += component.eq(Mux(last_component, 0, component + 1))
-                    m.d.comb += done.eq(last_component)
+                    m.d.comb += fetch.done.eq(last_component)
                 with m.Case(KINDS["band"]):
-                    m.d.comb += done.eq(1)
+                    m.d.comb += fetch.done.eq(1)
                 with m.Case(KINDS["update"]):
                     m.d.sync += group_row.eq(Mux(last_row, 0, group_row + 1))
                     m.d.comb += [
                         repeat.eq(~last_row),
                         step_end.eq(last_row & of.update.last),
-                        done.eq(last_row & ~of.update.last),
+                        fetch.done.eq(last_row & ~of.update.last),
                     ]
 
         parity, prologue = Signal(), Signal()
         copy = Array([0, parity, ~parity, 0])[common.copy]
         source_row = common.row + Mux(kind["project"], row, group_row)
-        first = Mux(kind["project"], row == 0, common.clear & ~begun)
+        first = Mux(kind["project"], row == 0, common.clear & fetch.fresh)
         burning, remaining = Signal.like(self.burn_in), Signal.like(self.steps)
         m.d.sync += [
             self.issue.broadcast.eq(~go | kind["expand"] | kind["update"]),
@@ -261,38 +212,36 @@ class Sequencer(wiring.Component):
         ]
 
         # Prologue, steps, and the silence after each.
-        begin_pc = Signal(pc_bits)
+        begin = Signal.like(fetch.address)
         silence = self.silence
         with m.If(repeat):
-            m.d.comb += [jump.eq(1), target.eq(of.update.group)]
+            m.d.comb += [fetch.jump.eq(1), fetch.target.eq(of.update.group)]
         with m.FSM() as states:
             with m.State("IDLE"):
-                m.d.comb += [jump.eq(1), target.eq(0)]
+                m.d.comb += [fetch.jump.eq(1), fetch.target.eq(0), progress.clear.eq(1)]
                 m.d.sync += [
-                    _cleared(group_row, component, row, pushed, projected, updating, projecting,
-                             occupied, updated, results, parity),
-                    silence.eq(0), prologue.eq(1),
-                    burning.eq(self.burn_in), remaining.eq(self.steps),
+                    group_row.eq(0), component.eq(0), row.eq(0), parity.eq(0), silence.eq(0),
+                    prologue.eq(1), burning.eq(self.burn_in), remaining.eq(self.steps),
                 ]
                 with m.If(self.start):
                     m.next = "PROLOGUE"
             with m.State("PROLOGUE"):
                 m.d.comb += running.eq(1)
                 with m.If(step_end):
-                    m.d.comb += [jump.eq(1), new_step.eq(1)]
-                    m.d.sync += begin_pc.eq(pc + 1)
+                    m.d.comb += [fetch.jump.eq(1), progress.new_step.eq(1)]
+                    m.d.sync += begin.eq(fetch.address + 1)
                     m.next = "SETTLE"
                 self._heed_stop(m)
             with m.State("SETTLE"):
-                m.d.comb += [jump.eq(1), target.eq(begin_pc)]
+                m.d.comb += [fetch.jump.eq(1), fetch.target.eq(begin)]
                 m.d.sync += prologue.eq(0)
-                with m.If(updating == 0):
+                with m.If(progress.settled):
                     m.next = "STEP"
                 self._heed_stop(m)
             with m.State("STEP"):
                 m.d.comb += running.eq(1)
                 with m.If(step_end):
-                    m.d.comb += [jump.eq(1), target.eq(begin_pc), new_step.eq(1)]
+                    m.d.comb += [fetch.jump.eq(1), fetch.target.eq(begin), progress.new_step.eq(1)]
                     m.d.sync += parity.eq(~parity)
                     with m.If(burning != 0):
                         m.d.sync += burning.eq(burning - 1)
@@ -302,12 +251,12 @@ class Sequencer(wiring.Component):
                             m.next = "LAST"
                 self._heed_stop(m)
             with m.State("LAST"):
-                m.d.comb += [jump.eq(1), target.eq(0)]
-                with m.If(updating == 0):
+                m.d.comb += [fetch.jump.eq(1), fetch.target.eq(0)]
+                with m.If(progress.settled):
                     m.next = "FLUSH"
                 self._heed_stop(m)
             with m.State("FLUSH"):
-                m.d.comb += [jump.eq(1), target.eq(0), self.flush.eq(1)]
+                m.d.comb += [fetch.jump.eq(1), fetch.target.eq(0), self.flush.eq(1)]
                 m.d.sync += silence.eq(silence + 1)
                 with m.If(silence == FLUSH_CYCLES - 1):
                     m.next = "IDLE"
@@ -321,7 +270,3 @@ class Sequencer(wiring.Component):
         """In a state of the machine: a stop overrides its other transitions."""
         with m.If(self.stop):
             m.next = "FLUSH"
-
-
-def _cleared(*signals: Signal) -> list[Any]:
-    return [signal.eq(0) for signal in signals]

@@ -6,7 +6,12 @@ from amaranth.utils import exact_log2
 from pbitstream.spec.image import Image
 from pbitstream.spec.registers import WINDOWS
 
-__all__ = ["in_windows", "window_ranges"]
+__all__ = ["in_windows", "window_base", "window_ranges"]
+
+
+def window_base(name: str) -> int:
+    """Return the first word address of a window."""
+    return next(window.address for window in WINDOWS if window.name == name) // 4
 
 
 def window_ranges(image: Image, *access: str) -> list[range]:

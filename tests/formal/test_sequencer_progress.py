@@ -33,6 +33,7 @@ def sequencer() -> tuple[Module, list[Signal]]:
     image = PRESETS["tiny"]
     store = AnyInstructions("instructions", unsigned(128), image.max_instructions, pages=2)
     m.submodules.dut = dut = Sequencer(image, store)
+    progress = dut.progress
 
     # The blocks behind it answer for what they were given, in any order and at any time.
     rows, slots, projections = Signal(12), Signal(12), Signal(12)
@@ -52,14 +53,15 @@ def sequencer() -> tuple[Module, list[Signal]]:
     # The counts inside run ahead by what is issued in this cycle.
     with m.If(~at_rest & ~dut.flush):
         m.d.comb += [
-            Assert(dut.updating == rows + dut.issue.update),
-            Assert(dut.occupied == slots + dut.issue.update),
-            Assert(dut.projecting == projections + dut.project),
-            Assert(dut.occupied <= RING),
+            Assert(progress.updating == rows + dut.issue.update),
+            Assert(progress.occupied == slots + dut.issue.update),
+            Assert(progress.projecting == projections + dut.project),
+            Assert(progress.occupied <= RING),
         ]
 
     nothing = Signal()
-    m.d.comb += nothing.eq((dut.updating == 0) & (dut.projecting == 0) & (dut.occupied == 0))
+    m.d.comb += nothing.eq((progress.updating == 0) & (progress.projecting == 0)
+                           & (progress.occupied == 0))
     waited, flushed = Signal(range(PATIENCE + 2)), Signal(range(FLUSH_CYCLES + 2))
     waiting = dut.busy & ~dut.flush & nothing & ~issued
     m.d.sync += [
