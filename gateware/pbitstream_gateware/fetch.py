@@ -49,6 +49,8 @@ class Fetch(wiring.Component):
     -------
     held, word, address
         Whether an instruction is at hand, which one, and where it stands.
+    take, upcoming
+        What `upcoming` shows is at hand in the next cycle.
     fresh
         High while the instruction at hand has not been stepped.
     step, done
@@ -72,6 +74,8 @@ class Fetch(wiring.Component):
             "held": Out(1),
             "word": Out(Instruction()),
             "address": Out(address),
+            "take": Out(1),
+            "upcoming": Out(Instruction()),
             "fresh": Out(1),
             "step": In(1),
             "done": In(1),
@@ -89,7 +93,7 @@ class Fetch(wiring.Component):
         # `next_address` is that of the instruction which the memory shows.
         next_address, shown = Signal.like(self.address), Signal()
         word = Signal(Instruction(), reset_less=True)
-        take, stepped = Signal(), Signal()
+        take, stepped = self.take, Signal()
         m.d.comb += [
             store.page.eq(self.page),
             store.idle.eq(self.idle),
@@ -97,6 +101,7 @@ class Fetch(wiring.Component):
             store.address.eq(Mux(self.jump, self.target,
                                  Mux(take, next_address + 1, next_address))),
             self.word.eq(word),
+            self.upcoming.eq(store.data),
             self.fresh.eq(~stepped),
         ]
         m.d.sync += [

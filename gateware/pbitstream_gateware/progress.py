@@ -2,23 +2,33 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from pbitstream.spec.instructions import COMMON, KIND_FIELDS
 from pbitstream.spec.timing import RING
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "Waits"]
 
 COUNT_BITS = COMMON["wait"]
+
+
+class Waits(data.StructLayout):
+    """What an instruction waits for."""
+
+    def __init__(self) -> None:
+        super().__init__({"updates": signed(COMMON["wait"]),
+                          "results": unsigned(KIND_FIELDS["expand"]["wait_results"])})
 
 
 class Progress(wiring.Component):
     """Count rows and projections: those begun, those done since the step began.
 
     A wait is over when enough is done, or when nothing is under way that could end it: no
-    instruction, however wrong, can wait for ever.
+    instruction, however wrong, can wait for ever. The answers are registers, since they decide
+    whether an instruction issues: they are about the counts of the cycle before. That is safe,
+    because counts of what is done only rise within a step.
 
     Attributes
     ----------
@@ -34,10 +44,13 @@ class Progress(wiring.Component):
         cycle.
     retired, freed, written
         Pulses: a row has been updated; a ring slot is free; a result has been written.
-    wait, updates_ready
-        Rows that must have been updated, less those of the steps before; whether they have.
-    wait_results, results_ready
-        Likewise results of this step.
+    take
+        The wait of the next cycle is the one upcoming, else the one at hand.
+    waits, upcoming_waits
+        Of the instruction at hand and of the next: rows that must have been updated, less those of
+        the steps before, and results of this step that must have been written.
+    updates_ready, results_ready
+        Whether they have, a cycle late.
     room, settled
         A ring slot is free; no row is under way.
     """
@@ -53,9 +66,10 @@ class Progress(wiring.Component):
             "retired": In(1),
             "freed": In(1),
             "written": In(1),
-            "wait": In(signed(COMMON["wait"])),
+            "take": In(1),
+            "waits": In(Waits()),
+            "upcoming_waits": In(Waits()),
             "updates_ready": Out(1),
-            "wait_results": In(KIND_FIELDS["expand"]["wait_results"]),
             "results_ready": Out(1),
             "room": Out(1),
             "settled": Out(1),
@@ -67,9 +81,17 @@ class Progress(wiring.Component):
         # Done in this step, less what the steps before still had under way when it began.
         updated, results = Signal(signed(COUNT_BITS + 1)), Signal(signed(COUNT_BITS + 1))
         pushed, projected = Signal(COUNT_BITS), Signal(COUNT_BITS)
+        # Both waits are compared at once, since `take` comes late in the cycle.
+        waits = self.waits, self.upcoming_waits
+        updates_done = [updated >= wait.updates for wait in waits]
+        results_done = [results >= wait.results for wait in waits]
+        m.d.sync += [
+            self.updates_ready.eq(Mux(self.take, updates_done[1], updates_done[0])
+                                  | (updating == 0) & ~self.push),
+            self.results_ready.eq(Mux(self.take, results_done[1], results_done[0])
+                                  | (projecting == 0) & ~self.project),
+        ]
         m.d.comb += [
-            self.updates_ready.eq((updated >= self.wait) | (updating == 0)),
-            self.results_ready.eq((results >= self.wait_results) | (projecting == 0)),
             self.room.eq(occupied != RING),
             self.settled.eq(updating == 0),
         ]

@@ -51,7 +51,7 @@ class Projection(wiring.Component):
     read, result
         Address of a result at stage 0; the result at stage RESULTS_STAGE.
     written
-        A result will be readable by an issue one cycle later than the count that this pulse moves.
+        A result will be readable by an issue COUNT_STAGES cycles after this pulse.
     clips
         Clips of z and of u, a cycle each.
 

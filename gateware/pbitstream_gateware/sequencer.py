@@ -147,12 +147,15 @@ class Sequencer(wiring.Component):
             fetch.step.eq(go),
             progress.push.eq(push),
             progress.project.eq(project),
-            progress.wait.eq(common.wait),
-            progress.wait_results.eq(of.expand.wait_results),
+            progress.take.eq(fetch.take),
             progress.retired.eq(self.retired),
             progress.freed.eq(self.freed),
             progress.written.eq(self.written),
         ]
+        for waits, word in ((progress.waits, fetch.word),
+                            (progress.upcoming_waits, fetch.upcoming)):
+            m.d.comb += [waits.updates.eq(word.common.wait),
+                         waits.results.eq(word.of.expand.wait_results)]
         repeat, step_end = Signal(), Signal()
 
         # One cycle of it.

@@ -64,8 +64,8 @@ class Updater(wiring.Component):
     take, unit, valid
         Ring slot, unit and one bit per pipe: whether the pipe has a unit there.
     freed, retired
-        Pulses: the ring slot is free; the row's exposed states can be read by an issue one cycle
-        later than the count that this pulse moves.
+        Pulses: the ring slot is free; the row's exposed states can be read by an issue
+        COUNT_STAGES cycles later.
 
     Timing
     ------

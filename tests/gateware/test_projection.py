@@ -9,6 +9,7 @@ from amaranth.hdl import ResetInserter, Signal
 from blocks import SMALL, WindowHost, magnitude
 from pbitstream.spec.fixed import rhu, sat
 from pbitstream.spec.timing import (
+    COUNT_STAGES,
     RESULT_STAGE,
     RESULTS_STAGE,
     SUM_STAGE,
@@ -51,8 +52,8 @@ def drawn_total(draw: random.Random, shift: int) -> int:
 
 
 def test_the_earliest_issue_after_the_count_reads_the_result() -> None:
-    # Pulse, count one cycle later, decision, and issue one cycle later.
-    assert WRITTEN_STAGE + 2 + RESULTS_STAGE - 1 == RESULT_STAGE
+    # Pulse, count, comparison, issue.
+    assert WRITTEN_STAGE + COUNT_STAGES + RESULTS_STAGE - 1 == RESULT_STAGE
 
 
 class Bench:
@@ -170,14 +171,14 @@ def test_a_result_appears_in_the_cycle_that_is_documented(seed: int) -> None:
             await bench.step(ctx, start, 0)
             while not ctx.get(bench.dut.written):
                 await bench.step(ctx, None, 0)
-            # Reads of the cycles of the pulse, of the count that it moves, and of the issue that
-            # the count allows.
+            # Reads issued in the cycles of the pulse, the count, the comparison, and of the issue
+            # that these allow.
             seen = []
-            for offset in range(3 + RESULTS_STAGE):
+            for offset in range(COUNT_STAGES + 1 + RESULTS_STAGE):
                 if offset >= RESULTS_STAGE:
                     seen.append(ctx.get(bench.dut.result))
                 await bench.step(ctx, None, result)
-            assert seen == [0, 0, bench.results[result]]
+            assert seen == [0] * COUNT_STAGES + [bench.results[result]]
 
     simulate(ResetInserter(bench.reset)(bench.dut), run)
 

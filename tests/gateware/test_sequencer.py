@@ -29,13 +29,18 @@ BEGIN = 2
 
 @dataclass
 class Counts:
-    """Pulses until the cycle before, against decisions until the cycle before."""
+    """Pulses until the cycle before, against decisions until the cycle before.
+
+    A wait sees the pulses of one cycle earlier: `seen_retired` and `seen_written`.
+    """
 
     pushed: int = 0
     projected: int = 0
     retired: int = 0
     freed: int = 0
     written: int = 0
+    seen_retired: int = 0
+    seen_written: int = 0
     #: What had been pushed and projected when the step began.
     rows: int = 0
     results: int = 0
@@ -47,9 +52,13 @@ class Counts:
         if not issue.begins:
             return True
         if issue.item.kind == "expand":
-            return (self.written - self.results >= issue.item["wait_results"]
-                    or self.written == self.projected)
-        return (self.retired - self.rows >= issue.item["wait"] or self.retired == self.pushed)
+            return (self.seen_written - self.results >= issue.item["wait_results"]
+                    or self.seen_written == self.projected)
+        return (self.seen_retired - self.rows >= issue.item["wait"]
+                or self.seen_retired == self.pushed)
+
+    def see(self) -> None:
+        self.seen_retired, self.seen_written = self.retired, self.written
 
     def issued(self, issue: Issue) -> None:
         self.pushed += issue.outputs["update"]
@@ -183,6 +192,7 @@ class Bench:
             # The counts of the next cycle.
             if run.next is None and run.counts.retired == run.counts.pushed and visible is None:
                 silent += 1
+            run.counts.see()
             for name, pulse in pulses.items():
                 setattr(run.counts, name, getattr(run.counts, name) + pulse)
             if visible is not None:

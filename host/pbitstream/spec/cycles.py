@@ -11,12 +11,13 @@ from itertools import pairwise
 
 from pbitstream.spec.image import Image
 from pbitstream.spec.instructions import Decoded, decode
-from pbitstream.spec.timing import RETIRE_STAGE, RING, SUM_STAGE, WRITTEN_STAGE
+from pbitstream.spec.timing import COUNT_STAGES, RETIRE_STAGE, RING, SUM_STAGE, WRITTEN_STAGE
 
 __all__ = ["cycles_per_step", "multiplying_per_step"]
 
-#: Cycles from the decision to issue to the cycle after stage 0.
+#: Cycles from the decision to issue to stage 0, and from a count to a decision that waited for it.
 _ISSUED = 1
+_READY = COUNT_STAGES - _ISSUED
 #: An instruction that sends the fetch elsewhere loses a cycle.
 _JUMP = 1
 #: From the queue to the first unit: look, fetch the constants.
@@ -107,7 +108,7 @@ class _Clock:
             self.now = go + _length(item)
             if item.kind == "project":
                 ends = range(go + item["rows"] - 1, self.now, item["rows"])
-                self.results += [end + _ISSUED + WRITTEN_STAGE + 1 for end in ends]
+                self.results += [end + _ISSUED + WRITTEN_STAGE + _READY for end in ends]
             elif item.kind == "update":
                 self._update(item, row, go)
                 if row + 1 < item["rows"] or item["last"]:
@@ -121,7 +122,7 @@ class _Clock:
         looked = max(go + _ISSUED + SUM_STAGE + 1, self.walked + 1)
         self.walked = looked + _FETCH + units - 1
         self.freed.append(self.walked + 1)
-        self.updated.append(self.walked + RETIRE_STAGE + 1)
+        self.updated.append(self.walked + RETIRE_STAGE + _READY)
 
     @staticmethod
     def _seen(times: list[int], count: int) -> int:

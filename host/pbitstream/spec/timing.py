@@ -2,6 +2,8 @@
 
 __all__ = [
     "CLEAR_STAGE",
+    "COUNT_STAGES",
+    "EXPOSED_STAGE",
     "FIELD_STAGE",
     "OPERAND_STAGE",
     "RESULTS_STAGE",
@@ -35,14 +37,18 @@ CLEAR_STAGE = OPERAND_STAGE + 1
 SUM_STAGE = OPERAND_STAGE + 2
 #: A result of a projection that was issued at 0 can be addressed for reading.
 RESULT_STAGE = SUM_STAGE + TREE_STAGES + 10
-#: The pulse that counts it: an issue that follows the count at once reads just in time.
-WRITTEN_STAGE = RESULT_STAGE - RESULTS_STAGE - 1
+#: Cycles from a pulse that counts to an issue that waited for it: the count, the comparison, and
+#: the register of the issue.
+COUNT_STAGES = 3
+#: The pulse that counts a result: an issue that waited for it reads just in time.
+WRITTEN_STAGE = RESULT_STAGE - (RESULTS_STAGE - 1) - COUNT_STAGES
 
 #: Update pipes: cycles from field and state to the new state, and the one that takes a noise word.
 UNIT_STAGES = 13
 WORD_STAGE = 5
 #: Cycles of a pipe from a unit's address to the sum of field and bias.
 FIELD_STAGE = 3
-#: The pulse that counts a row as updated, after its last unit's address: an issue that follows the
-#: count at once reads the new exposed states just in time.
-RETIRE_STAGE = FIELD_STAGE + UNIT_STAGES + 1
+#: A row's exposed states can be read, after its last unit's address; and the pulse that counts it:
+#: an issue that waited for it reads just in time.
+EXPOSED_STAGE = FIELD_STAGE + UNIT_STAGES + 4
+RETIRE_STAGE = EXPOSED_STAGE - 1 - COUNT_STAGES
