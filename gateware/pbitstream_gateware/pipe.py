@@ -10,7 +10,8 @@ from amaranth.utils import ceil_log2
 from pbitstream.spec.image import Image
 from pbitstream.spec.noise import FIELD_BITS, FIELDS, STREAMS
 from pbitstream.spec.timing import FIELD_STAGE, UNIT_STAGES, WORD_STAGE
-from pbitstream.spec.words import BIAS, EXPOSED, K2, SPIN, SQUARE_BITS, STATE, SUM_BITS
+from pbitstream.spec.words import BIAS, EXPOSED, K2, SPIN, STATE
+from pbitstream_gateware.accumulators import WindowAccumulators
 from pbitstream_gateware.fixed import exposed
 from pbitstream_gateware.lane import ACCUMULATOR_BITS
 from pbitstream_gateware.langevin import LangevinUnit
@@ -18,7 +19,7 @@ from pbitstream_gateware.memory import WindowMemory
 from pbitstream_gateware.noise import NoiseStreams
 from pbitstream_gateware.noise_window import NoiseWindow
 from pbitstream_gateware.pbit import PbitUnit
-from pbitstream_gateware.pipeline import delayed, register
+from pbitstream_gateware.pipeline import delayed
 from pbitstream_gateware.ports import WindowPort, broadcast
 from pbitstream_gateware.updater import SPIN_ROW_BITS, UnitUpdate
 
@@ -53,7 +54,7 @@ class UpdatePipe(wiring.Component):
     Timing
     ------
     One unit per cycle; its state is stored FIELD_STAGE + UNIT_STAGES + 1 cycles after its address,
-    the exposed state a cycle later, the sums after that.
+    the exposed state leaves a cycle later, and the sums follow.
 
     Numerics
     --------
@@ -98,8 +99,6 @@ class UpdatePipe(wiring.Component):
             "stiffness": WindowMemory("stiffness", unsigned(32), slots, pages=2, **part),
             "biases": WindowMemory("biases", unsigned(32), slots // 2, pages=2,
                                    **{**part, "lane_bits": part["lane_bits"] - 1}),
-            "sums": WindowMemory("sums", signed(SUM_BITS), slots, **part),
-            "squares": WindowMemory("squares", unsigned(SQUARE_BITS), slots, **part),
         }
         for name, of in memories.items():
             m.submodules[name] = of
@@ -115,12 +114,14 @@ class UpdatePipe(wiring.Component):
             noise.seed_stream.eq(Mux(self.seed_write, self.seed_stream, window.store_stream)),
             noise.seed_word.eq(Mux(self.seed_write, self.seed_word, window.store_word)),
         ]
-        broadcast(m, self.host, [window.host, *(of.host for of in memories.values())])
+        m.submodules.window = window_sums = WindowAccumulators(image, slots, part)
+        broadcast(m, self.host, [window.host, window_sums.host,
+                                 *(of.host for of in memories.values())])
 
         # Control travels with the unit.
         end = FIELD_STAGE + UNIT_STAGES
         units, valid = [self.unit], [self.valid]
-        for stage in range(1, end + 6):
+        for stage in range(1, end + 3):
             units.append(Signal.like(self.unit, name=f"unit_{stage}", reset_less=True))
             valid.append(Signal(name=f"valid_{stage}"))
             m.d.sync += [units[-1].eq(units[-2]), valid[-1].eq(valid[-2])]
@@ -233,21 +234,11 @@ class UpdatePipe(wiring.Component):
             self.expose_lane.eq(units[end + 2].lane),
             self.expose_data.eq(shown),
         ]
-        self._accumulate(m, memories["sums"], units, valid, end + 3, value, True)
-        square = delayed(m, register(m, value * value, "square"), 1, "square")
-        self._accumulate(m, memories["squares"], units, valid, end + 5, square, self.moments)
-        return m
-
-    def _accumulate(self, m: Module, sums: WindowMemory, units: list[Any], valid: list[Signal],
-                    stage: int, value: Any, asked: Any) -> None:
-        """Add a value, which stands a cycle before `stage`, to its sum; the prologue clears it."""
-        before, unit = units[stage - 3], units[stage]
-        total = Signal(sums.shape, reset_less=True)
-        held = delayed(m, sums.data, 1, f"{sums.window}_held")
-        m.d.sync += total.eq(Mux(units[stage - 1].init, 0, held + value))
         m.d.comb += [
-            sums.address.eq(Cat(before.lane, before.row)),
-            sums.write.eq(valid[stage] & (unit.init | unit.window & asked)),
-            sums.write_address.eq(Cat(unit.lane, unit.row)),
-            sums.write_data.eq(total),
+            window_sums.valid.eq(valid[end + 2]),
+            window_sums.unit.eq(units[end + 2]),
+            window_sums.value.eq(value),
+            window_sums.moments.eq(self.moments),
+            window_sums.idle.eq(self.idle),
         ]
+        return m
