@@ -4,7 +4,7 @@
     tools/run python tools/synthesise.py pynq_z2          cells on an xc7z020, some minutes
     tools/run python tools/synthesise.py ulx3s --place    cells and clock of an ECP5-85F, longer
 
-Needs `pip install 'pbitstream[sim,synth]'` in that environment. Nothing here makes a bitstream.
+Nothing here makes a bitstream.
 """
 
 import argparse
@@ -15,7 +15,11 @@ from pathlib import Path
 
 from pbitstream.errors import PbitstreamError
 from pbitstream_gateware.presets import PRESETS
-from pbitstream_gateware.synthesis import CHIPS, place, synthesise
+
+try:
+    from pbitstream_gateware.synthesis import CHIPS, place, synthesise
+except ModuleNotFoundError as error:
+    sys.exit(f"synthesise.py: {error.name} is missing; pip install 'pbitstream[sim,synth]'")
 
 #: The chip that a preset is meant for; `tiny` is for simulation, and small on any.
 CHIP_OF = {"tiny": "xc7z020", "pynq_z2": "xc7z020", "ulx3s": "ecp5-85f"}

@@ -196,17 +196,17 @@ class LaneArray(wiring.Component):
         for index, lane in enumerate(lanes):
             m.d.comb += [
                 lane.table.eq(Mux(self.idle, address, table)),
+                lane.look.eq(self.idle),
                 lane.store.eq(hit & store & (pair == index // 2)),
                 lane.store_address.eq(address),
                 lane.store_data.eq(word.word_select(index % 2, 16)),
             ]
-        # Two cycles from the broadcast to the words, two more to choose among lanes.
-        pair_late, hit_late = delayed(m, pair, 1), delayed(m, hit, 2)
+        # Three cycles from the broadcast to the words, two more to choose among lanes.
+        assert WINDOW_LATENCY == 5
+        pair_late, hit_late = delayed(m, pair, 2, "pair"), delayed(m, hit, 4, "hit")
         halves = [_choose(m, [lane.word for lane in lanes[parity::2]], pair_late)
                   for parity in (0, 1)]
-        answer = Signal(32)
-        m.d.comb += answer.eq(Mux(delayed(m, hit_late, 1), Cat(*halves), 0))
-        m.d.comb += host.read.eq(delayed(m, answer, WINDOW_LATENCY - 4))
+        m.d.comb += host.read.eq(Mux(hit_late, Cat(*halves), 0))
 
     def _pipes(self, m: Module, lanes: list[Lane]) -> None:
         image = self.image

@@ -46,8 +46,8 @@ class Lane(wiring.Component):
         Store an exposed state.
     store, store_address, store_data
         Store a table word.
-    word
-        The table word as read, a cycle after `table`.
+    look, word
+        The table word as read two cycles after `table`, kept from a cycle with `look` on.
 
     Timing
     ------
@@ -83,6 +83,7 @@ class Lane(wiring.Component):
             "store": In(1),
             "store_address": In(words + 1),
             "store_data": In(signed(WEIGHT_BITS)),
+            "look": In(1),
             "word": Out(signed(WEIGHT_BITS)),
         })
 
@@ -112,11 +113,13 @@ class Lane(wiring.Component):
         fetch, store = words.read_port(), words.write_port()
         m.d.comb += [
             fetch.addr.eq(self.table),
-            self.word.eq(fetch.data),
             store.en.eq(self.store),
             store.addr.eq(self.store_address),
             store.data.eq(self.store_data),
         ]
+
+        with m.If(self.look):
+            m.d.sync += self.word.eq(fetch.data)
 
         # These four registers are those of a DSP slice, which has no reset to spare.
         operand = Signal(signed(EXPOSED.bits), reset_less=True)

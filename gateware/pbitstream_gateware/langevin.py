@@ -6,6 +6,7 @@ from amaranth.hdl import Array, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from pbitstream.spec.instructions import MODULE
 from pbitstream.spec.noise import FIELD_BITS, FIELDS, NOISE_GAINS, NOISE_MEAN, NOISE_SHIFTS
 from pbitstream.spec.timing import UNIT_STAGES, WORD_STAGE
 from pbitstream.spec.words import (
@@ -63,10 +64,10 @@ class LangevinUnit(wiring.Component):
             "field": In(signed(ACCUMULATOR_BITS)),
             "k2": In(K2.bits),
             "k4": In(K4.bits),
-            "fraction": In(2),
-            "dt_shift": In(4),
+            "fraction": In(MODULE["fraction"]),
+            "dt_shift": In(MODULE["dt_shift"]),
             "noise_gain": In(GAIN_BITS),
-            "noise_shift": In(5),
+            "noise_shift": In(MODULE["noise_shift"]),
             "word": In(FIELDS * FIELD_BITS),
             "after": Out(signed(STATE.bits)),
             "stiffness_clip": Out(1),

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from pbitstream.spec.instructions import MODULE
 from pbitstream.spec.noise import FIELD_BITS
 from pbitstream.spec.sigmoid import THRESHOLD_BITS, THRESHOLD_STEP_BITS, THRESHOLDS, sigmoid_table
 from pbitstream.spec.timing import UNIT_STAGES, WORD_STAGE
@@ -43,7 +44,7 @@ class PbitUnit(wiring.Component):
     def __init__(self) -> None:
         super().__init__({
             "field": In(signed(ACCUMULATOR_BITS)),
-            "fraction": In(2),
+            "fraction": In(MODULE["fraction"]),
             "beta": In(BETA.bits),
             "number": In(FIELD_BITS),
             "after": Out(1),

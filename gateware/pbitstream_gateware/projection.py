@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from pbitstream.spec.image import Image
+from pbitstream.spec.instructions import KIND_FIELDS
 from pbitstream.spec.timing import (
     RESULT_STAGE,
     RESULTS_STAGE,
@@ -32,8 +33,8 @@ class Component(data.StructLayout):
         super().__init__({
             "gain": unsigned(ceil_log2(image.max_gains)),
             "result": unsigned(ceil_log2(2 * image.max_gains)),
-            "shift_z": unsigned(5),
-            "shift_u": unsigned(5),
+            "shift_z": unsigned(KIND_FIELDS["project"]["shift_z"]),
+            "shift_u": unsigned(KIND_FIELDS["project"]["shift_u"]),
         })
 
 

@@ -1,9 +1,11 @@
 """The registers of a board: what the host's bus reaches, generated from the spec's map."""
 
 from dataclasses import asdict
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -61,7 +63,7 @@ class RegisterBank(wiring.Component):
 
     Timing
     ------
-    `ack` comes one cycle after `valid`, and WINDOW_LATENCY + 1 cycles after it for a word of a
+    `ack` comes two cycles after `valid`, and WINDOW_LATENCY + 1 cycles after it for a word of a
     window, whatever else goes on; a new request may follow `ack` at once. A write takes effect with
     `ack`: registers change, strobes and the window port's `write` are high, in that cycle.
     """
@@ -85,49 +87,53 @@ class RegisterBank(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        assert WINDOW_LATENCY + 1 < RESPONSE_CYCLES
+        assert WINDOW_LATENCY + 2 < RESPONSE_CYCLES
         bus, window, image = self.bus, self.window, self.image
-        # Cycles until the answer; the last of them is `ack`.
-        left = Signal(range(WINDOW_LATENCY + 2))
-        here, store = Signal(WORD_BITS), Signal()
-        any_time, at_rest = Signal(), Signal()
-        m.d.comb += [
+        words = [(register, word) for register in REGISTERS for word in range(register.words)]
+        # A cycle to decode, since the address may come from afar; then cycles until the answer, the
+        # last of which is `ack`.
+        decoded, left = Signal(), Signal(range(WINDOW_LATENCY + 2))
+        selected = Signal(len(words))
+        any_time, idle_window = Signal(), Signal()
+        at_rest, store = Signal(), Signal()
+        m.d.sync += [
+            decoded.eq(bus.valid & ~decoded & (left == 0)),
+            selected.eq(Cat(bus.address == register.address // 4 + word
+                            for register, word in words)),
             any_time.eq(in_windows(bus.address, image, "shadow", "page")),
-            at_rest.eq((any_time | in_windows(bus.address, image, "idle")) & ~self.busy),
+            idle_window.eq(in_windows(bus.address, image, "idle")),
+        ]
+        m.d.comb += [
+            at_rest.eq((any_time | idle_window) & ~self.busy),
             bus.ack.eq(left == 1),
             store.eq(bus.ack & bus.write),
             window.address.eq(bus.address),
             window.data.eq(bus.data),
             window.write.eq(store & (any_time | at_rest)),
         ]
+        values = []
+        for register in REGISTERS:
+            bits = [hit for hit, (of, _) in zip(selected, words) if of is register]
+            value = self._value(m, register, [store & hit for hit in bits])
+            values += [value.word_select(word, WORD_BITS) for word in range(register.words)]
+        here = reduce(or_, (Mux(hit, value, 0) for hit, value in zip(selected, values)))
         with m.If(left != 0):
             m.d.sync += left.eq(left - 1)
-        with m.Elif(bus.valid):
+        with m.Elif(decoded):
             m.d.sync += [
-                left.eq(Mux(~bus.write & at_rest, WINDOW_LATENCY + 1, 1)),
-                bus.read.eq(here),
+                left.eq(Mux(~bus.write & at_rest, WINDOW_LATENCY, 1)),
+                bus.read.eq(Mux(selected.any(), here, UNMAPPED)),
             ]
         with m.If(left == 2):
             m.d.sync += bus.read.eq(window.read)
-
-        values = {register.name: self._value(m, register, store) for register in REGISTERS}
-        with m.Switch(bus.address):
-            for register in REGISTERS:
-                for word in range(register.words):
-                    with m.Case(register.address // 4 + word):
-                        m.d.comb += here.eq(values[register.name].word_select(word, WORD_BITS))
-            with m.Default():
-                m.d.comb += here.eq(UNMAPPED)
         return m
 
-    def _value(self, m: Module, register: Register, store: Value) -> Value:
-        """Return what a register reads as, and let writes through to it."""
+    def _value(self, m: Module, register: Register, written: list[Value]) -> Value:
+        """Return what a register reads as, and let writes of its words through to it."""
         bits = WORD_BITS * register.words
         if register.name in self.constants:
             return Const(self.constants[register.name], bits)
         port = getattr(self, register.name)
-        written = [store & (self.bus.address == register.address // 4 + word)
-                   for word in range(register.words)]
         if register.access == "r":
             return port
         if register.access == "w":

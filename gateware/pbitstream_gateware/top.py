@@ -70,7 +70,7 @@ class Top(wiring.Component):
         wiring.connect(m, registers.commit, switch.commit)
         m.d.comb += [
             switch.control.eq(registers.control.strobe),
-            switch.start.eq(registers.control.strobe & asked["start"]),
+            switch.start.eq(registers.control.strobe & asked["start"] & ~asked["stop"]),
             switch.forget.eq(registers.control.strobe & asked["reset"]),
             switch.idle.eq(~control.running),
             control.go.eq(switch.go),

@@ -14,12 +14,13 @@ from pbitstream.spec.timing import RETIRE_STAGE, RING, SUM_STAGE
 from pbitstream_gateware.memory import WindowMemory
 from pbitstream_gateware.pipeline import delayed
 from pbitstream_gateware.ports import WindowPort
+from pbitstream_gateware.seeder import SPIN_ROWS
 from pbitstream_gateware.sequencer import RowUpdate
 
 __all__ = ["Constants", "UnitUpdate", "Updater"]
 
-#: Rows of 128 units that a module may have.
-SPIN_ROW_BITS = 5
+#: Bits of a row of 128 units in its module.
+SPIN_ROW_BITS = ceil_log2(SPIN_ROWS)
 
 
 class Constants(data.StructLayout):

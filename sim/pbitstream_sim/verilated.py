@@ -1,6 +1,6 @@
 """Amaranth tops as shared libraries: Verilog, Verilator, C++, then ctypes; builds are cached.
 
-Some 40 times as fast as cocotb. A top has the ports ``clk``, ``rst``, ``bus`` (a
+Some 20 to 40 times as fast as cocotb. A top has the ports ``clk``, ``rst``, ``bus`` (a
 `pbitstream_gateware.ports.Bus`, seen from the design) and ``busy``::
 
     with Verilated(Top(PRESETS["tiny"])) as rtl:
@@ -81,7 +81,7 @@ class Verilated:
     top
         An Amaranth component, or its Verilog.
     trace
-        A file for all signals, VCD; its build is another one, and it runs slower by half.
+        A file for all signals, VCD; its build is another one, and several times slower.
 
     Attributes
     ----------

@@ -54,8 +54,8 @@ def test_threads_that_only_look_like_a_number() -> None:
         open_emulator("", {"threads": "²"})
 
 
-def test_a_device_whose_package_is_missing_names_the_extra() -> None:
+def test_a_device_whose_package_is_missing_names_it() -> None:
     message = ("device broken: needs a_package_that_is_not_there, which is missing; "
-               "pip install 'pbitstream[broken]'")
+               "install it, or the extra of pbitstream that brings it")
     with pytest.raises(MissingExtraError, match=f"^{re.escape(message)}$"):
         open_device("broken:")

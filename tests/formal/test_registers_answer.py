@@ -27,10 +27,10 @@ def bank() -> tuple[Module, list[Signal]]:
         m.d.comb += [Assume(bus.valid), Assume(bus.write == before[0]),
                      Assume(bus.address == before[1]), Assume(bus.data == before[2])]
 
-    # Cycles for which a request has waited, and whether the bank was busy when it came.
+    # Cycles for which a request has waited, and whether the bank was busy when it was decoded.
     waited, busy_then = Signal(range(2 * RESPONSE_CYCLES)), Signal()
     m.d.sync += waited.eq(Mux(bus.valid & ~bus.ack, waited + 1, 0))
-    with m.If(waited == 0):
+    with m.If(waited == 1):
         m.d.sync += busy_then.eq(dut.busy)
 
     window = in_windows(bus.address, image, "shadow", "page", "idle")

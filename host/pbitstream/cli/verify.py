@@ -24,7 +24,6 @@ examples:
   pbitstream verify                            the emulator against plain integers
   pbitstream verify -d verilator:              the gateware's RTL: shipped programs that fit
   pbitstream verify -d verilator: --random 20 --updates 1000000
-  pbitstream verify ring-5 -d serial:/dev/ttyUSB0
   pbitstream verify --bench relax --waves relax.vcd
 """
 #: Entry points that are benches; each loads to an object with `text` and `run`.

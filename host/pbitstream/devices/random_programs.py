@@ -315,7 +315,7 @@ def _tame(rng: np.random.Generator, topology: Topology, tables: Tables) -> Progr
             tables["schedule.gain"] = _schedule(topology, tables)
         try:
             program = Program(topology, {n: t.copy() for n, t in tables.items()})
-            program.margins().check(force=True)
+            program.check(force=True)
             return program
         except UnstableError:
             linear = {i for i, m in enumerate(topology.modules)

@@ -46,6 +46,6 @@ def open_device(url: str = "emulator:") -> Device:
         raise
     except ImportError as error:
         raise MissingExtraError(f"device {scheme}: needs {error.name}, which is missing; "
-                                f"pip install 'pbitstream[{scheme}]'") from error
+                                "install it, or the extra of pbitstream that brings it") from error
     device: Device = opener(address, dict(pairs))
     return device

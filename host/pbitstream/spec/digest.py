@@ -29,7 +29,10 @@ def canonical_json(data: Any) -> bytes:
 
 
 def spec_dict() -> dict[str, Any]:
-    """Return every number of the spec as integers, strings, lists and objects."""
+    """Return every number of the spec as integers, strings, lists and objects.
+
+    Cycles and stages (`timing`) are left out: a board of another pace computes the same bits.
+    """
     return {
         "numerics": NUMERICS,
         "formats": {

@@ -2,8 +2,11 @@
 
 Byte addresses, 32-bit little-endian words. Below `WINDOWS` stand the registers. A window shows a
 memory: *shadow* windows are the tables of the next program, which a write to ``commit`` makes
-active; *page* windows are the next input, which a start makes active; *idle* windows are the state
-and the readout, which a board shows and takes while nothing runs.
+active; *page* windows are the next input, which a start makes active; *idle* windows are the state,
+which a board shows and takes while nothing runs, and the readout, which it shows.
+
+Every write may be made again with the same effect but those to ``control`` and ``commit``: a link
+that repeats a request answers the copy from what it answered before, and does not pass it on.
 """
 
 from dataclasses import dataclass
@@ -75,8 +78,8 @@ REGISTERS = (
     Register("kinds", 0x01C, 1, "r", "what it computes, bits in the order of IMAGE_KINDS"),
     Register("control", 0x020, 1, "w", "bits of CONTROL"),
     Register("status", 0x024, 1, "r", "bits of STATUS"),
-    Register("steps", 0x028, 1, "rw", "averaged steps of the next relaxation"),
-    Register("burn_in", 0x02C, 1, "rw", "discarded steps before them"),
+    Register("steps", 0x028, 1, "rw", "averaged steps of the next relaxation, 1 to 2^24 - 1"),
+    Register("burn_in", 0x02C, 1, "rw", "discarded steps before them, 0 to 2^24 - 1"),
     Register("seed", 0x030, 2, "rw", "seed of the noise streams"),
     Register("chain", 0x038, 1, "rw", "global index of the chain"),
     Register("options", 0x03C, 1, "rw", "bits of OPTIONS"),
@@ -84,7 +87,7 @@ REGISTERS = (
     Register("clips", 0x044, 5, "r",
              "of the last relaxation: projection, gain, stiffness, state, field"),
     Register("link_errors", 0x058, 1, "rs", "frames dropped for a bad CRC or length"),
-    Register("spin_rows", 0x05C, 1, "rw", "rows of 128 p-bits that need a reset spin"),
+    Register("spin_rows", 0x05C, 1, "rw", "rows of 128 p-bits that need a reset spin, 0 to 32"),
     Register("max_modules", 0x060, 1, "r", "modules that a program may have"),
     Register("max_instructions", 0x064, 1, "r", "instructions that a program may have"),
     Register("max_gains", 0x068, 1, "r", "gains S that a program may have"),

@@ -154,10 +154,13 @@ class Board:
             self._tables.forget()
             self._inputs.forget()
             self._stuck = isinstance(error, DeviceTimeoutError)
-            with suppress(DeviceError):
+            try:
                 link.control("stop")
                 if not self._stuck:
                     link.settle("a stop")
+            except DeviceError as further:
+                # The first error is what is told; a board that did not stop needs a reset.
+                self._stuck |= isinstance(further, DeviceTimeoutError)
             raise
 
     def _switch(self, link: Link, words: Words) -> None:

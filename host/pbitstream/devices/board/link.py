@@ -91,7 +91,8 @@ class Link:
                                          f"stood still for {SECONDS:g} s; reset() it")
             time.sleep((now - began) * PATIENCE)
         if status:
-            raise DeviceError(f"sent {sent}; the board refused it")
+            raise DeviceError(f"sent {sent}; the board refused it: what arrived is not what was "
+                              "sent, or it was busy; load the program again")
 
     def _read(self, name: str) -> bytes:
         register = _REGISTERS[name]
