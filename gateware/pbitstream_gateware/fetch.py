@@ -62,8 +62,8 @@ class Fetch(wiring.Component):
 
     Timing
     ------
-    After `done` the next instruction is at hand in the next cycle, after `jump` in the one after
-    that. Held `jump` keeps nothing at hand.
+    After `done` the next instruction is at hand in the next cycle, after `jump` two cycles later.
+    Held `jump` keeps nothing at hand.
     """
 
     def __init__(self, image: Image, store: WindowMemory | None = None) -> None:
@@ -90,29 +90,37 @@ class Fetch(wiring.Component):
         m = Module()
         m.submodules.store = store = self.store
         wiring.connect(m, wiring.flipped(self.host), store.host)
-        # `next_address` is that of the instruction which the memory shows.
-        next_address, shown = Signal.like(self.address), Signal()
-        word = Signal(Instruction(), reset_less=True)
+        # `shown_address` is that of the instruction which the memory shows, after which come the
+        # one that is upcoming and the one at hand.
+        shown_address, shown = Signal.like(self.address), Signal()
+        upcoming, word = (Signal(Instruction(), reset_less=True) for _ in range(2))
+        upcoming_address, follows, advance = Signal.like(self.address), Signal(), Signal()
         take, stepped = self.take, Signal()
         m.d.comb += [
             store.page.eq(self.page),
             store.idle.eq(self.idle),
-            take.eq(shown & (~self.held | self.done)),
+            take.eq(follows & (~self.held | self.done)),
+            advance.eq(shown & (~follows | take)),
             store.address.eq(Mux(self.jump, self.target,
-                                 Mux(take, next_address + 1, next_address))),
+                                 Mux(advance, shown_address + 1, shown_address))),
             self.word.eq(word),
-            self.upcoming.eq(store.data),
+            self.upcoming.eq(upcoming),
             self.fresh.eq(~stepped),
         ]
         m.d.sync += [
-            next_address.eq(store.address),
+            shown_address.eq(store.address),
             shown.eq(1),
             stepped.eq((stepped | self.step) & ~take),
         ]
+        with m.If(advance):
+            m.d.sync += [upcoming.eq(store.data), upcoming_address.eq(shown_address),
+                         follows.eq(1)]
+        with m.Elif(take):
+            m.d.sync += follows.eq(0)
         with m.If(take):
-            m.d.sync += [word.eq(store.data), self.address.eq(next_address), self.held.eq(1)]
+            m.d.sync += [word.eq(upcoming), self.address.eq(upcoming_address), self.held.eq(1)]
         with m.Elif(self.done):
             m.d.sync += self.held.eq(0)
         with m.If(self.jump):
-            m.d.sync += self.held.eq(0)
+            m.d.sync += [self.held.eq(0), follows.eq(0)]
         return m

@@ -13,6 +13,9 @@ from pbitstream.spec.words import EXPOSED, PROJECTION_BITS, WEIGHT_BITS
 
 __all__ = ["ACCUMULATOR_BITS", "Lane"]
 
+#: Words of 16 bits in the smallest block RAM of either chip.
+BLOCK_WORDS = 1024
+
 #: Every partial sum of a field or a projection fits.
 ACCUMULATOR_BITS = 32
 
@@ -108,18 +111,25 @@ class Lane(wiring.Component):
             write.data.eq(self.expose_data),
         ]
 
-        m.submodules.words = words = memory.Memory(
-            shape=signed(WEIGHT_BITS), depth=2 * image.max_rank_words, init=[])
-        fetch, store = words.read_port(), words.write_port()
-        m.d.comb += [
-            fetch.addr.eq(self.table),
-            store.en.eq(self.store),
-            store.addr.eq(self.store_address),
-            store.data.eq(self.store_data),
-        ]
+        # Deeper than a block RAM of 16-bit words: two of 8 bits need no multiplexer behind them.
+        depth = 2 * image.max_rank_words
+        parts = 1 if depth <= BLOCK_WORDS else 2
+        width = WEIGHT_BITS // parts
+        fetched = Signal(signed(WEIGHT_BITS))
+        for part in range(parts):
+            m.submodules[f"words{part}"] = words = memory.Memory(
+                shape=width, depth=depth, init=[])
+            fetch, store = words.read_port(), words.write_port()
+            m.d.comb += [
+                fetch.addr.eq(self.table),
+                fetched[part * width : (part + 1) * width].eq(fetch.data),
+                store.en.eq(self.store),
+                store.addr.eq(self.store_address),
+                store.data.eq(self.store_data[part * width : (part + 1) * width]),
+            ]
 
         with m.If(self.look):
-            m.d.sync += self.word.eq(fetch.data)
+            m.d.sync += self.word.eq(fetched)
 
         # These four registers are those of a DSP slice, which has no reset to spare.
         operand = Signal(signed(EXPOSED.bits), reset_less=True)
@@ -128,7 +138,7 @@ class Lane(wiring.Component):
         total = Signal(signed(ACCUMULATOR_BITS), reset_less=True)
         m.d.sync += [
             operand.eq(Mux(self.broadcast, self.results, self.rotated)),
-            factor.eq(fetch.data),
+            factor.eq(fetched),
             product.eq(operand * factor),
             total.eq(Mux(self.clear, 0, total) + product),
         ]

@@ -95,15 +95,18 @@ class Progress(wiring.Component):
             self.room.eq(occupied != RING),
             self.settled.eq(updating == 0),
         ]
-        m.d.sync += [
-            updating.eq(updating + self.push - self.retired),
-            projecting.eq(projecting + self.project - self.written),
-            occupied.eq(occupied + self.push - self.freed),
-            pushed.eq(Mux(self.new_step, 0, pushed + self.push)),
-            projected.eq(Mux(self.new_step, 0, projected + self.project)),
-            updated.eq(updated - Mux(self.new_step, pushed + self.push, 0) + self.retired),
-            results.eq(results - Mux(self.new_step, projected + self.project, 0) + self.written),
-        ]
+        # `push` and `project` come late in the cycle, so they choose among sums.
+        for count, up, down in ((updating, self.push, self.retired),
+                                (projecting, self.project, self.written),
+                                (occupied, self.push, self.freed)):
+            m.d.sync += count.eq(Mux(up, count + 1 - down, count - down))
+        for count, up, total, more in ((pushed, self.push, updated, self.retired),
+                                       (projected, self.project, results, self.written)):
+            m.d.sync += [
+                count.eq(Mux(self.new_step, 0, Mux(up, count + 1, count))),
+                total.eq(Mux(self.new_step, Mux(up, total - count - 1 + more,
+                                                total - count + more), total + more)),
+            ]
         with m.If(self.clear):
             m.d.sync += [count.eq(0) for count in (updating, projecting, occupied, pushed,
                                                    projected, updated, results)]

@@ -88,7 +88,7 @@ class Sequencer(wiring.Component):
 
     Timing
     ------
-    One issue per cycle; one cycle lost when a group repeats and when a step ends. An instruction
+    One issue per cycle; two cycles lost when a group repeats and when a step ends. An instruction
     that must wait issues nothing. It never waits when nothing is under way that could end the
     wait, so no program can stop it.
     """

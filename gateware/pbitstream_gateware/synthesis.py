@@ -113,8 +113,10 @@ def synthesise(image: Image, chip: Chip, folder: Path) -> dict[str, float]:
             for resource, taken in chip.cells.items()}
 
 
-def place(folder: Path, *, megahertz: float = 80, seed: int = 1) -> Clock:
+def place(folder: Path, *, megahertz: float = 100, seed: int = 1) -> Clock:
     """Place and route what `synthesise` left for the ECP5-85F, with pins anywhere.
+
+    `megahertz` is what is aimed at; more than is needed makes the tool try harder.
 
     Takes 5 minutes for 8 lanes and half an hour for 32.
     """

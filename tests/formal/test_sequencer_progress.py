@@ -18,7 +18,7 @@ from pbitstream_gateware.sequencer import FLUSH_CYCLES, Sequencer
 from proofs import inputs, prove
 
 #: A jump, a fetch, and the turn from the prologue to the steps.
-PATIENCE = 7
+PATIENCE = 8
 
 
 class AnyInstructions(WindowMemory):

@@ -15,7 +15,7 @@ from blocks import PIPED, SMALL, WindowHost
 from instruction_walk import Issue, program, walk
 from pbitstream.spec.cycles import cycles_per_step, multiplying_per_step
 from pbitstream.spec.image import Image
-from pbitstream.spec.timing import RING
+from pbitstream.spec.timing import JUMP_CYCLES, RING
 from pbitstream_gateware.projection import Projection
 from pbitstream_gateware.sequencer import FLUSH_CYCLES, Sequencer
 from pbitstream_gateware.updater import Updater
@@ -24,7 +24,7 @@ from simulation import simulate
 WIDE = Image(lanes=128, max_units=512, max_rank_words=128, max_modules=8, max_instructions=32,
              max_gains=16)
 #: From the start, or from the last cycle before the steps, to the first decision to issue.
-BEGIN = 2
+BEGIN = JUMP_CYCLES + 1
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Run:
             # Every row of the prologue is written before the first step begins.
             self.settling, self.prologue = True, False
         elif issue.repeats or issue.ends:
-            self.idle_for = 1
+            self.idle_for = JUMP_CYCLES
         return issue
 
     def pulses(self, cycle: int, issue: Issue | None) -> dict[str, int]:

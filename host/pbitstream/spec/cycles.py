@@ -11,15 +11,20 @@ from itertools import pairwise
 
 from pbitstream.spec.image import Image
 from pbitstream.spec.instructions import Decoded, decode
-from pbitstream.spec.timing import COUNT_STAGES, RETIRE_STAGE, RING, SUM_STAGE, WRITTEN_STAGE
+from pbitstream.spec.timing import (
+    COUNT_STAGES,
+    JUMP_CYCLES,
+    RETIRE_STAGE,
+    RING,
+    SUM_STAGE,
+    WRITTEN_STAGE,
+)
 
 __all__ = ["cycles_per_step", "multiplying_per_step"]
 
 #: Cycles from the decision to issue to stage 0, and from a count to a decision that waited for it.
 _ISSUED = 1
 _READY = COUNT_STAGES - _ISSUED
-#: An instruction that sends the fetch elsewhere loses a cycle.
-_JUMP = 1
 #: From the queue to the first unit: look, fetch the constants.
 _FETCH = 2
 
@@ -112,7 +117,7 @@ class _Clock:
             elif item.kind == "update":
                 self._update(item, row, go)
                 if row + 1 < item["rows"] or item["last"]:
-                    self.now += _JUMP
+                    self.now += JUMP_CYCLES
         assert start is not None
         return start
 

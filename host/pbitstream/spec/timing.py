@@ -5,6 +5,7 @@ __all__ = [
     "COUNT_STAGES",
     "EXPOSED_STAGE",
     "FIELD_STAGE",
+    "JUMP_CYCLES",
     "OPERAND_STAGE",
     "RESULTS_STAGE",
     "RESULT_STAGE",
@@ -19,6 +20,8 @@ __all__ = [
     "WRITTEN_STAGE",
 ]
 
+#: Cycles without an issue after an instruction that sends the fetch elsewhere.
+JUMP_CYCLES = 2
 #: Rows of finished fields that may wait for the update pipes.
 RING = 16
 #: Cycles of the rotator, two bits of the rotation in each.
