@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pbitstream.training import eqprop_study
-from pbitstream.training.eqprop_study import Sizes
+from pbitstream.training.eqprop_study import Check, Sizes, Study
 
 TINY = Sizes(alignment=3, slopes=2, paper=1, noise=1, chains=2, imperfect=1,
              paper_nudges=(0.03,), temperatures=(0.01,), windows=((32, 2), (64, 4)))
@@ -18,8 +18,9 @@ def _tiny(monkeypatch):
 
 def test_document_and_figure(run, tmp_path):
     done = run("study", "eqprop", "--quick", "--json", "--seed", "5", "--plot", "s.svg")
-    assert (done.code, done.err) == (0, "")
     data = json.loads(done.out)
+    missed = not all(check["holds"] for check in data["checks"])
+    assert (done.code, done.err) == (int(missed), "")
     assert set(data) == {"device", "seed", "systems", "sizes", "compared", "checks", "slopes",
                          "slopes_of_systems", "slopes_over_all_nudges", "bias", "bounds",
                          "alignment", "paper", "noise", "fixed_point", "mismatch"}
@@ -37,12 +38,22 @@ def test_document_and_figure(run, tmp_path):
 
 def test_screen(run):
     done = run("study", "eqprop", "--quick", "--systems", "1", "--plot", "s.png")
-    assert (done.code, done.err) == (0, "")
+    assert done.err == ""
     for words in ("Must reach", "slope of the bias, symmetric", "Relative bias against nudge",
                   "Cosine with the true gradient", "10 + 40", "k2 1, k4 .05", "Noise at T > 0",
                   "Fixed point", "1/1024", "Mismatch", "1 system,", "wrote s.png"):
         assert words in done.out, words
     assert max(map(len, done.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+@pytest.mark.parametrize(("holds", "code"), [((True, True), 0), ((True, False), 1)])
+def test_a_figure_that_is_missed_is_a_failed_check(run, monkeypatch, form, holds, code):
+    checks = [Check(f"figure {place}", ">= .5", 0.25, each) for place, each in enumerate(holds)]
+    monkeypatch.setattr(Study, "checks", lambda study: checks)
+    done = run("study", "eqprop", "--quick", "--systems", "1", *form)
+    assert (done.code, done.err) == (code, "")
+    assert "figure 1" in done.out, "printed in any case"
 
 
 def test_topics_and_errors(run, refused):

@@ -14,13 +14,15 @@ from pbitstream import Emulator, Program
 from pbitstream.errors import FileFormatError, SpecError
 from pbitstream.training.checkpoint import checkpoint_path
 from pbitstream.training.denoising import OUTPUT, Digits, denoiser, hats
-from pbitstream.training.rules import cosine, estimate_gradient
+from pbitstream.training.drift import DRIFT_BOUNDS
+from pbitstream.training.rules import Rule, cosine, estimate_gradient
 from pbitstream.training.run import train_denoiser
 from pbitstream.training.substrate import Batch, DeviceSubstrate, FloatSubstrate, Substrate
-from pbitstream.training.trainer import DivergedError, Recipe, Trainer, cap_coupling
+from pbitstream.training.trainer import COLUMNS, DivergedError, Recipe, Trainer, cap_coupling
 
 HIDDEN = 16
-RECIPE = Recipe(updates=12, rate=6e-3, free_steps=40, nudged_steps=40, checkpoint_every=4)
+RECIPE = Recipe(updates=12, rate=6e-3, nudge=0.1, free_steps=40, nudged_steps=40,
+                checkpoint_every=4)
 
 
 def images(count: int = 40) -> np.ndarray:
@@ -130,6 +132,37 @@ def test_what_cannot_go_on_stops_with_the_reason(tmp_path: Path) -> None:
     wrong = Batch(batch.clamp, batch.target[:, :3], OUTPUT, batch.mix)
     with pytest.raises(SpecError, match=r"targets must be finite and of shape \(4, 64\)"):
         estimate_gradient(on, parameters, wrong, nudge=0.1, free_steps=4, nudged_steps=4)
+
+
+def test_a_free_phase_far_from_rest_is_warned_of_or_refused(tmp_path: Path) -> None:
+    restless = replace(RECIPE, free_steps=1, nudge=0.01)
+    told: list[str] = []
+    run = trainer("float", replace(restless, updates=4), tmp_path)
+    run.run(warn=told.append)
+    assert (run.history[:, COLUMNS.index("drift_over_nudge")] > DRIFT_BOUNDS["symmetric"]).sum() > 1
+    assert told == run.warnings
+    assert len(told) == 1, "once per run"
+    assert told[0].startswith("update 1: the free phase still drifts by")
+    assert told[0].endswith("good up to 10; take more free steps, a larger nudge")
+    assert trainer("float", replace(restless, updates=4), tmp_path).warnings == told, "resumed"
+    with pytest.raises(SpecError, match=r"good up to 10; .* nudge, a warm start, or"):
+        trainer("float", replace(restless, rule="one-sided-matched", start="cold")).run()
+    quiet = trainer("float", replace(RECIPE, updates=2))
+    quiet.run(warn=told.append)
+    assert (len(told), quiet.warnings) == (1, [])
+
+
+@pytest.mark.parametrize(("rule", "refused"), [("one-sided", True), ("one-sided-matched", False)])
+def test_noise_counts_as_drift_only_where_phases_do_not_share_it(rule: Rule, refused: bool) -> None:
+    on = FloatSubstrate(1 / 16, temperature=0.1, segments=2)
+    run = Trainer(denoiser(0, HIDDEN), on, Digits(images(), 8),
+                  replace(RECIPE, updates=1, rule=rule, nudge=0.01))
+    if refused:
+        with pytest.raises(SpecError, match="and rule one-sided is good up to"):
+            run.run()
+    else:
+        run.run()
+        assert run.history[0, COLUMNS.index("drift_over_nudge")] > DRIFT_BOUNDS[rule]
 
 
 def test_nudges_of_a_device_are_codes_of_k2() -> None:

@@ -9,6 +9,7 @@ from pbitstream.cli.parser import UsageError, add_common, finite, positive
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 __all__ = ["EPILOG", "HELP", "add_arguments", "run"]
 
@@ -39,12 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; returns 0 whatever the speed."""
     from pbitstream.cli import measure
+    from pbitstream.cli.measure_training import measure_training
 
     one_thread = measure.hold_to_one_thread()
     output = Output(arguments)
     if not 0 < arguments.seconds <= 60:
         raise UsageError(f"--seconds must be above 0 and at most 60, not {arguments.seconds:g}")
-    if not arguments.device.startswith("emulator:"):
+    if arguments.device != "emulator:":
         return _board(arguments, output)
     plot = None
     if arguments.plot is not None:
@@ -57,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
                               report=report)
         starts = measure.start_times(arguments.rounds, report)
         memory = measure.memory(report)
-    data = _collect(arguments.rounds, one_thread, rates, starts, memory)
+        training = measure_training(arguments.rounds, arguments.seconds, report)
+    data = {**_collect(arguments.rounds, one_thread, rates, starts, memory), "training": training}
     if plot is not None:
         _save_plot(plot, data)
     if output.json:
@@ -171,7 +174,22 @@ def _show(console: "Console", data: dict[str, Any]) -> None:
     for chains, peak in memory["peak_bytes"].items():
         made.add_row(f"{chains:,} chains", f"{peak / 1e6:,.0f} MB")
     made.add_row("growth", f"{memory['bytes_per_unit_and_chain']:.1f} bytes/unit/chain")
-    console.print(made)
+    console.print(made, "")
+    console.print(_training(data["training"]))
+
+
+def _training(training: dict[str, Any]) -> "Table":
+    from rich.markup import escape
+
+    made = table(f"A training step: {training['hidden']} hidden units, batch {training['batch']}",
+                 "", "engine", "time", "step's speed over it", text=2)
+    for row in training["rows"]:
+        seconds, ratio = row["seconds"], row["step_over_it"]
+        made.add_row(row["name"], row["engine"],
+                     "absent" if seconds is None else f"{1000 * seconds:.0f} ms",
+                     "–" if ratio is None else f"{ratio:.2f}")
+    made.caption = escape(training["note"])
+    return made
 
 
 def _save_plot(path: Path, data: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pbitstream.cli.output import Output, number, table
+from pbitstream.cli.output import Output
 from pbitstream.cli.parser import add_common, finite, positive
 
 if TYPE_CHECKING:
@@ -47,8 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="samples of a minibatch, one chain each (128)")
     parser.add_argument("--rate", type=finite, default=6e-3, metavar="R",
                         help="first learning rate of Adam, falling as a half cosine (0.006)")
-    parser.add_argument("--nudge", type=finite, default=0.1, metavar="B",
-                        help="nudging strength; a device applies multiples of 2^-10 (0.1)")
+    parser.add_argument("--nudge", type=_nudge, default=0.1, metavar="B",
+                        help="nudging strength, on a device in multiples of 2^-10; or auto: where "
+                             "bias and noise of a few probes balance (0.1, as in the README)")
     parser.add_argument("--free-steps", type=positive, default=60, metavar="N",
                         help="steps of the free phase (60)")
     parser.add_argument("--nudged-steps", type=positive, default=64, metavar="N",
@@ -60,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-samples", action="store_true",
                         help="do not sample and judge images at the end")
     add_common(parser, "device", "seed", "json", "plot", "quiet")
+
+
+def _nudge(text: str) -> float | None:
+    """Return a number, or None for auto."""
+    return None if text == "auto" else finite(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -92,14 +98,17 @@ def run(arguments: argparse.Namespace) -> int:
             report(f"F-MSE {estimate.cost * unit:.3f}", done, recipe.updates)
 
         result = train_denoiser(substrate, train, test, recipe, folder=arguments.folder,
-                                hidden=arguments.hidden, batch=arguments.batch, report=told)
+                                hidden=arguments.hidden, batch=arguments.batch, report=told,
+                                warn=output.note)
         judged = None if arguments.no_samples else _judge(substrate, result, recipe.seed, report)
     document = _document(arguments, recipe, result, judged)
     _curve(arguments, output, result)
     if output.json:
         output.document(document)
     else:
-        _show(output, document)
+        from pbitstream.cli.train_view import show
+
+        show(output.console, document)
     return 0
 
 
@@ -150,26 +159,3 @@ def _curve(arguments: argparse.Namespace, output: Output, result: "TrainingResul
         return
     save_curve(target, result.history, result.f_mse)
 
-
-def _show(output: Output, document: dict[str, Any]) -> None:
-    figures = table("Denoiser trained on the substrate", "", "value")
-    rows = [
-        ("substrate", document["substrate"]),
-        ("rule", document["recipe"]["rule"]),
-        ("trained numbers", number(document["numbers"])),
-        ("updates", number(document["updates"])),
-        ("F-MSE of the last 100 minibatches", number(document["training_f_mse"])),
-        ("F-MSE of 360 held-out digits", number(document["f_mse"])),
-        ("clipped operations", number(document["clips"])),
-    ]
-    if document["samples"] is not None:
-        rows += [
-            ("Frechet distance, 600 samples", number(document["samples"]["frechet"], 1)),
-            ("share judged with > .9 confidence", number(document["samples"]["f90"], 3)),
-        ]
-    rows += [(f"per update: {name.replace('_', ' ')}", number(count))
-             for name, count in document["accounting"].items()]
-    for row in rows:
-        figures.add_row(*row)
-    output.console.print(figures)
-    output.console.print(f"kept in {document['folder']}")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,10 @@ GROUPS = ("arrays", "first", "second", "average")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Arrays and optimiser after `done` updates, and the rows of the history so far."""
+    """Arrays and optimiser after `done` updates, the rows of the history so far, and notes.
+
+    Notes are what the run found out for itself: the nudge it chose, and its warnings.
+    """
 
     arrays: dict[str, NDArray[np.float64]]
     first: dict[str, NDArray[np.float64]]
@@ -30,6 +34,7 @@ class Checkpoint:
     average: dict[str, NDArray[np.float64]]
     done: int
     history: NDArray[np.float64]
+    notes: dict[str, Any]
 
 
 def write_checkpoint(
@@ -38,6 +43,7 @@ def write_checkpoint(
     optimiser: Adam,
     history: NDArray[np.float64],
     recipe: Mapping[str, object],
+    notes: Mapping[str, object],
 ) -> None:
     """Write a checkpoint; a kill at any moment leaves the old file or the new one, whole."""
     groups = (parameters.arrays, optimiser.first, optimiser.second, optimiser.average)
@@ -53,6 +59,7 @@ def write_checkpoint(
         "done": str(optimiser.done),
         "topology": topology_text(parameters),
         "recipe": json.dumps(dict(recipe), sort_keys=True),
+        "notes": json.dumps(dict(notes), sort_keys=True),
     }
     write_tensors(path, tensors, metadata)
 
@@ -86,7 +93,8 @@ def read_checkpoint(
         group, slash, rest = name.partition("/")
         if slash:
             groups[group][rest] = array.copy()
-    return Checkpoint(**groups, done=int(metadata["done"]), history=tensors["history"].copy())
+    return Checkpoint(**groups, done=int(metadata["done"]), history=tensors["history"].copy(),
+                      notes=json.loads(metadata.get("notes", "{}")))
 
 
 def topology_text(parameters: Parameters) -> str:

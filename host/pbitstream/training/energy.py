@@ -115,16 +115,21 @@ def energy_gradient(
     gradient: Gradient = {}
     for index, bank in enumerate(parameters.banks):
         s, t = parameters.part(bank.source), parameters.part(bank.target)
-        pairs = [(x, x)] if along is None else [(along, x), (x, along)]
         arrays = parameters.own(index)
-        parts = [bank.gradient(arrays, at_s[:, s], at_t[:, t], mix) for at_s, at_t in pairs]
-        for name in parts[0]:
-            gradient[f"bank{index}.{name}"] = np.sum([part[name] for part in parts], axis=0)
+        if along is None:
+            found = bank.gradient(arrays, x[:, s], x[:, t], mix)
+        else:
+            first = bank.gradient(arrays, along[:, s], x[:, t], mix)
+            second = bank.gradient(arrays, x[:, s], along[:, t], mix)
+            found = {name: first[name] + second[name] for name in first}
+        gradient.update({f"bank{index}.{name}": value for name, value in found.items()})
+    square = x * x
     if along is None:
-        gradient.update(h=-x.mean(axis=0), k2=(x**2).mean(axis=0) / 2, k4=(x**4).mean(axis=0) / 4)
+        gradient.update(h=-x.mean(axis=0), k2=square.mean(axis=0) / 2,
+                        k4=(square * square).mean(axis=0) / 4)
     else:
         gradient.update(h=-along.mean(axis=0), k2=(x * along).mean(axis=0),
-                        k4=(x**3 * along).mean(axis=0))
+                        k4=(square * x * along).mean(axis=0))
     return gradient
 
 

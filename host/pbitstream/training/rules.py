@@ -154,4 +154,6 @@ def _mean_gradient(
     parameters: Parameters, settled: Settled, mix: NDArray[np.float64] | None
 ) -> Gradient:
     parts = [energy_gradient(parameters, x, mix) for x in settled.x]
+    if len(parts) == 1:
+        return parts[0]
     return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}

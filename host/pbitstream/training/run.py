@@ -15,35 +15,15 @@ from pbitstream.diffusion.schedule import sampling_times
 from pbitstream.model import Model
 from pbitstream.training.denoising import Digits, denoiser, f_mse, hats, predict
 from pbitstream.training.energy import Parameters
+from pbitstream.training.ledger import Accounting, account, ledger
+from pbitstream.training.nudging import Chosen
 from pbitstream.training.rules import Estimate
 from pbitstream.training.substrate import Substrate, to_program
 from pbitstream.training.trainer import COLUMNS, Recipe, Trainer
 
-__all__ = ["Accounting", "TrainingResult", "judge_samples", "sampler", "train_denoiser"]
+__all__ = ["TrainingResult", "judge_samples", "sampler", "train_denoiser"]
 
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Accounting:
-    """What an update costs on a substrate, counted per update of the whole minibatch.
-
-    Attributes
-    ----------
-    unit_updates
-        Updates of single units, all phases and samples.
-    multiplications
-        Multiplications of those, in banks and units.
-    words_written
-        Table words, biases and clamps written to the substrate.
-    words_read
-        State words read back.
-    """
-
-    unit_updates: int
-    multiplications: int
-    words_written: int
-    words_read: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +31,17 @@ class TrainingResult:
     """A finished run: its averaged parameters, the curve and what was measured.
 
     `history` has the columns of `pbitstream.training.trainer.COLUMNS`; `f_mse` is of the held-out
-    images at 20 times, read from the same substrate.
+    images at 20 times, read from the same substrate; `ledger` is what `pbitstream.training.ledger`
+    says of one update, `chosen` the nudge where the recipe had none.
     """
 
     parameters: Parameters
     history: Values
     f_mse: float
     accounting: Accounting
+    ledger: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+    chosen: Chosen | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain data for JSON."""
@@ -68,7 +52,10 @@ class TrainingResult:
             "training_f_mse": float(last.mean()) * 2 / self.parameters.modules[-1].dim,
             "f_mse": self.f_mse,
             "clips": int(self.history[:, COLUMNS.index("clips")].sum()),
+            "warnings": list(self.warnings),
+            "chosen_nudge": None if self.chosen is None else asdict(self.chosen),
             "accounting": asdict(self.accounting),
+            "ledger": self.ledger,
         }
 
 
@@ -83,6 +70,7 @@ def train_denoiser(
     batch: int = 128,
     read_steps: int = 100,
     report: Callable[[int, Estimate], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> TrainingResult:
     """Train the denoiser of `pbitstream.training.denoising` and measure it on held-out images.
 
@@ -94,16 +82,22 @@ def train_denoiser(
         Of checkpoint, history, ``model.safetensors`` and ``program.safetensors``; resumed.
     read_steps
         Relaxation steps of a measurement.
+    report, warn
+        Called after every update, and with a warning as soon as there is one.
     """
     start = denoiser(recipe.seed, hidden)
     trainer = Trainer(start, substrate, Digits(train, batch, recipe.seed), recipe, folder=folder)
-    parameters = trainer.run(report)
+    parameters = trainer.run(report, warn)
     substrate.load(parameters)
+    counts = account(parameters, recipe, batch, getattr(substrate, "segments", 1))
     result = TrainingResult(
         parameters,
         trainer.history,
         f_mse(substrate, parameters, test, read_steps),
-        account(parameters, recipe, batch),
+        counts,
+        ledger(parameters, recipe, batch, counts),
+        tuple(trainer.warnings),
+        trainer.chosen,
     )
     if folder is not None:
         save(Path(folder), result, recipe, {"images": str(len(train)), "batch": str(batch)})
@@ -134,24 +128,6 @@ def judge_samples(judge: Judge, images: Values) -> dict[str, float]:
     }
 
 
-def account(parameters: Parameters, recipe: Recipe, batch: int) -> Accounting:
-    """Return the cost of one update, terms of clamped modules counted at every step."""
-    program, _ = to_program(parameters, 4, 0.0)
-    nudged = {"symmetric": 2, "one-sided-matched": 2, "one-sided": 1, "implicit": 0}[recipe.rule]
-    steps = recipe.free_steps + nudged * recipe.nudged_steps
-    free = int(parameters.free.sum())
-    cost = program.cost()
-    per_sample = parameters.units + sum(
-        getattr(bank, "rank", 0) for bank in parameters.banks
-    )
-    return Accounting(
-        unit_updates=batch * steps * free,
-        multiplications=batch * steps * cost.multiplications_per_step,
-        words_written=cost.words + batch * (1 + nudged) * per_sample,
-        words_read=batch * (1 + nudged) * free,
-    )
-
-
 def save(
     folder: Path, result: TrainingResult, recipe: Recipe, provenance: Mapping[str, str]
 ) -> None:
@@ -159,6 +135,7 @@ def save(
     notes = {
         **provenance,
         "recipe": repr(recipe),
+        "chosen_nudge": repr(result.chosen),
         "f_mse": f"{result.f_mse:.4f}",
         "numbers": str(result.parameters.count),
     }

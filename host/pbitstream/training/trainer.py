@@ -12,7 +12,9 @@ import numpy as np
 from pbitstream.errors import PbitstreamError, SpecError
 from pbitstream.training.banks import LowRank
 from pbitstream.training.checkpoint import checkpoint_path, read_checkpoint, write_checkpoint
+from pbitstream.training.drift import judge_drift
 from pbitstream.training.energy import Parameters
+from pbitstream.training.nudging import Chosen, choose_nudge
 from pbitstream.training.optimiser import Adam
 from pbitstream.training.rules import RULES, Estimate, Rule, Start, estimate_gradient
 from pbitstream.training.substrate import Batch, Substrate
@@ -21,8 +23,8 @@ __all__ = ["COLUMNS", "DivergedError", "Recipe", "Trainer", "cap_coupling"]
 
 #: Columns of the history: update, cost of the free states, drift over nudge, clipped operations.
 COLUMNS = ("update", "cost", "drift_over_nudge", "clips")
-#: The one-sided rule divides the free phase's drift by the nudge; above this it is refused.
-DRIFT_BOUND = 0.1
+#: Minibatches that a nudge is chosen on.
+PROBED = 2
 #: A cost this many times the first one ends a run.
 DIVERGED = 10.0
 
@@ -41,7 +43,10 @@ class Recipe:
         Updates in all.
     rate, clip, decay
         First rate, global norm limit and moving average of `Adam`.
-    nudge, free_steps, nudged_steps, rule, start
+    nudge
+        Nudging strength, or None to choose it from probes at the start of the run; see
+        `pbitstream.training.nudging`. A checkpoint keeps what was chosen.
+    free_steps, nudged_steps, rule, start
         Of the gradient estimate.
     cap, cap_every
         Every so many updates, couplings between free modules are scaled to
@@ -56,7 +61,7 @@ class Recipe:
     rate: float = 3e-3
     clip: float = 10.0
     decay: float = 0.998
-    nudge: float = 0.1
+    nudge: float | None = None
     free_steps: int = 40
     nudged_steps: int = 20
     rule: Rule = "symmetric"
@@ -71,8 +76,9 @@ class Recipe:
             if getattr(self, name) < 1:
                 raise SpecError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("rate", "clip", "nudge", "cap"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise SpecError(f"{name} must be positive, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise SpecError(f"{name} must be positive, not {value}")
         if self.rule not in RULES:
             raise SpecError(f"rule must be one of {', '.join(RULES)}, not {self.rule}")
 
@@ -116,6 +122,10 @@ class Trainer:
         self.adam = Adam(recipe.rate, recipe.updates, clip=recipe.clip, decay=recipe.decay)
         self.parameters = cap_coupling(parameters, recipe.cap)
         self.history = np.zeros((0, len(COLUMNS)))
+        #: What was found wrong and did not stop the run: at most one line of each kind.
+        self.warnings: list[str] = []
+        #: What was chosen where the recipe has no nudge, from the start of `run` on.
+        self.chosen: Chosen | None = None
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = checkpoint_path(self.folder)
@@ -125,28 +135,40 @@ class Trainer:
                 self.adam.first, self.adam.second = kept.first, kept.second
                 self.adam.average, self.adam.done = kept.average, kept.done
                 self.history = kept.history
+                self.warnings += kept.notes.get("warnings", [])
+                if kept.notes.get("chosen") is not None:
+                    self.chosen = Chosen(**kept.notes["chosen"])
 
     @property
     def averaged(self) -> Parameters:
         """The moving average of the parameters, which is what a run is for."""
         return self.parameters.with_arrays({**self.parameters.arrays, **self.adam.average})
 
-    def run(self, report: Callable[[int, Estimate], None] | None = None) -> Parameters:
-        """Run the updates that are left; `report` is called after each.
+    def run(
+        self,
+        report: Callable[[int, Estimate], None] | None = None,
+        warn: Callable[[str], None] | None = None,
+        until: int | None = None,
+    ) -> Parameters:
+        """Run the updates that are left, or up to `until` in all.
+
+        `report` is called after each update, `warn` with a warning, at most once in a run.
 
         Raises
         ------
         DivergedError
             If the cost is not finite or ten times the first one; the last checkpoint is kept.
         SpecError
-            If the one-sided rule is asked to divide too large a drift by the nudge.
+            If a one-sided rule is asked to divide too large a drift by the nudge; for the symmetric
+            one it is a warning, see `pbitstream.training.drift`.
         """
         recipe = self.recipe
         rows = [tuple(row) for row in self.history]
-        while self.adam.done < recipe.updates:
+        nudge = self._nudge()
+        while self.adam.done < min(recipe.updates, recipe.updates if until is None else until):
             number = self.adam.done
-            estimate = self._estimate(number)
-            self._check(estimate, rows)
+            estimate = self._estimate(number, nudge)
+            self._check(estimate, rows, warn)
             trained = {n: g for n, g in estimate.gradient.items() if n not in self.frozen}
             arrays = self.adam.update(self.parameters.arrays, trained)
             self.parameters = self.parameters.with_arrays(arrays)
@@ -164,16 +186,32 @@ class Trainer:
         self.history = np.array(rows)
         return self.averaged
 
-    def _estimate(self, number: int) -> Estimate:
+    def _nudge(self) -> float:
+        """Return the nudge of this run, chosen now if it is neither given nor kept."""
+        recipe = self.recipe
+        if recipe.nudge is not None or recipe.rule == "implicit":
+            return recipe.nudge or 1.0
+        if self.chosen is None:
+            k2 = self.parameters.arrays["k2"][self.parameters.free].min()
+            self.chosen = choose_nudge(
+                self.substrate, self.parameters, [self.batches(n) for n in range(PROBED)],
+                free_steps=recipe.free_steps, nudged_steps=recipe.nudged_steps, rule=recipe.rule,
+                start=recipe.start, seed=recipe.seed, gap=float(k2) - largest(self.parameters),
+                names=[n for n in sorted(self.parameters.arrays) if n not in self.frozen],
+            )
+        return self.chosen.nudge
+
+    def _estimate(self, number: int, nudge: float) -> Estimate:
         recipe = self.recipe
         self.substrate.load(self.parameters)
         return estimate_gradient(
-            self.substrate, self.parameters, self.batches(number), nudge=recipe.nudge,
+            self.substrate, self.parameters, self.batches(number), nudge=nudge,
             free_steps=recipe.free_steps, nudged_steps=recipe.nudged_steps, rule=recipe.rule,
             start=recipe.start, seed=recipe.seed + number,
         )
 
-    def _check(self, estimate: Estimate, rows: list[tuple[float, ...]]) -> None:
+    def _check(self, estimate: Estimate, rows: list[tuple[float, ...]],
+               warn: Callable[[str], None] | None) -> None:
         first = rows[0][1] if rows else estimate.cost
         if not math.isfinite(estimate.cost) or estimate.cost > DIVERGED * first:
             kept = "" if self.folder is None else f"; {checkpoint_path(self.folder)} holds the last"
@@ -181,18 +219,19 @@ class Trainer:
                 f"update {len(rows) + 1} has a cost of {estimate.cost:.4g}, the first had "
                 f"{first:.4g}; lower the rate or the cap{kept}"
             )
-        ratio = estimate.drift / estimate.nudge
-        if self.recipe.rule == "one-sided" and ratio > DRIFT_BOUND:
-            raise SpecError(
-                f"the free phase still drifts by {estimate.drift:.3g}, {ratio:.3g} of the nudge, "
-                f"and the one-sided rule needs {DRIFT_BOUND}; take more free steps, a larger "
-                "nudge, or rule symmetric"
-            )
+        said = judge_drift(estimate, self.recipe.rule, self.recipe.start)
+        if said is not None and not self.warnings:
+            self.warnings.append(f"update {len(rows) + 1}: {said}")
+            if warn is not None:
+                warn(self.warnings[-1])
 
     def _save(self) -> None:
         assert self.folder is not None
         write_checkpoint(checkpoint_path(self.folder), self.parameters, self.adam, self.history,
-                         asdict(self.recipe))
+                         asdict(self.recipe), {
+                             "warnings": self.warnings,
+                             "chosen": None if self.chosen is None else asdict(self.chosen),
+                         })
         target = self.folder / "history.csv"
         partial = target.with_suffix(".partial")
         with partial.open("w", newline="") as file:
@@ -205,14 +244,11 @@ class Trainer:
 def cap_coupling(parameters: Parameters, cap: float) -> Parameters:
     """Return parameters whose couplings between free modules obey lambda_max(J) <= cap min k2.
 
-    Those banks are scaled by one factor, shared evenly by A and B. A mixed bank counts with the row
-    of its gains that is largest in sum, which bounds what hat functions mix.
+    Those banks are scaled by one factor, shared evenly by A and B.
     """
-    free = parameters.free
-    j = _largest_rows(parameters).coupling_matrix()[np.ix_(free, free)]
-    largest = float(np.linalg.eigvalsh(j)[-1])
-    limit = cap * float(parameters.arrays["k2"][free].min())
-    if largest <= limit:
+    found = largest(parameters)
+    limit = cap * float(parameters.arrays["k2"][parameters.free].min())
+    if found <= limit:
         return parameters
     arrays = dict(parameters.arrays)
     for index, bank in enumerate(parameters.banks):
@@ -220,9 +256,20 @@ def cap_coupling(parameters: Parameters, cap: float) -> Parameters:
         if not any(module.clamped for module in ends):
             shared = ("a", "b") if isinstance(bank, LowRank) else ("w",)
             for name in shared:
-                factor = (limit / largest) ** (1 / len(shared))
+                factor = (limit / found) ** (1 / len(shared))
                 arrays[f"bank{index}.{name}"] = arrays[f"bank{index}.{name}"] * factor
     return parameters.with_arrays(arrays)
+
+
+def largest(parameters: Parameters) -> float:
+    """Return lambda_max(J) over free units.
+
+    A mixed bank counts with the row of its gains that is largest in sum, which bounds what hat
+    functions mix.
+    """
+    free = parameters.free
+    j = _largest_rows(parameters).coupling_matrix()[np.ix_(free, free)]
+    return float(np.linalg.eigvalsh(j)[-1])
 
 
 def _largest_rows(parameters: Parameters) -> Parameters:
