@@ -49,6 +49,19 @@ def test_screen(run, monkeypatch):
     assert max(map(len, done.out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("words", [["--plot", "b.png"], ["--seconds", "0.1"]])
+def test_options_of_the_emulator_are_refused_with_a_board(words, run):
+    done = run("bench", "-d", "verilator:", *words)
+    assert (done.code, done.out) == (2, "")
+    assert f"{words[0]} belongs to the emulator's figures; leave out --device" in done.err
+
+
+def test_a_device_that_is_no_board_is_refused(run):
+    done = run("bench", "-d", "emulator:?engine=numpy")
+    assert (done.code, done.out) == (2, "")
+    assert "must be a board or a simulation of one, not 'emulator:?engine=numpy'" in done.err
+
+
 def test_ratios_are_formed_within_a_round():
     case = measure.Case("", "", 1, 1, 1.0, lambda steps: None)
     slow, fast = measure.Rate(case, (1.0, 10.0, 3.0)), measure.Rate(case, (2.0, 20.0, 3.0))

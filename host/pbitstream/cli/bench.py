@@ -26,14 +26,16 @@ examples:
   pbitstream bench
   pbitstream bench -d 'verilator:?image=pynq_z2'
 """
+#: Time of a case in a round.
+SECONDS = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("--rounds", type=positive, default=7, metavar="N",
                         help="rounds; fewer than 7 are for trying out (7)")
-    parser.add_argument("--seconds", type=finite, default=0.2, metavar="S",
-                        help="time of each case in each round (0.2)")
+    parser.add_argument("--seconds", type=finite, metavar="S",
+                        help=f"time of each case in each round ({SECONDS:g})")
     add_common(parser, "device", "json", "plot", "quiet")
 
 
@@ -44,8 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     one_thread = measure.hold_to_one_thread()
     output = Output(arguments)
-    if not 0 < arguments.seconds <= 60:
-        raise UsageError(f"--seconds must be above 0 and at most 60, not {arguments.seconds:g}")
+    seconds = SECONDS if arguments.seconds is None else arguments.seconds
+    if not 0 < seconds <= 60:
+        raise UsageError(f"--seconds must be above 0 and at most 60, not {seconds:g}")
     if arguments.device != "emulator:":
         return _board(arguments, output)
     plot = None
@@ -55,11 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
         require_matplotlib()
         plot = check_target("--plot", arguments.plot, (".png", ".pdf", ".svg"))
     with output.progress() as report:
-        rates = measure.rates(measure.cases(), rounds=arguments.rounds, seconds=arguments.seconds,
+        rates = measure.rates(measure.cases(), rounds=arguments.rounds, seconds=seconds,
                               report=report)
         starts = measure.start_times(arguments.rounds, report)
         memory = measure.memory(report)
-        training = measure_training(arguments.rounds, arguments.seconds, report)
+        training = measure_training(arguments.rounds, seconds, report)
     data = {**_collect(arguments.rounds, one_thread, rates, starts, memory), "training": training}
     if plot is not None:
         _save_plot(plot, data)
@@ -76,8 +79,9 @@ def _board(arguments: argparse.Namespace, output: Output) -> int:
     """Measure a board."""
     from pbitstream.cli.bench_board import measure_board, show_board
 
-    if arguments.plot is not None:
-        raise UsageError("--plot belongs to the emulator's figures; leave out --device")
+    for name in ("plot", "seconds"):
+        if getattr(arguments, name) is not None:
+            raise UsageError(f"--{name} belongs to the emulator's figures; leave out --device")
     data = measure_board(arguments.device, arguments.rounds, output)
     if output.json:
         output.document(data)

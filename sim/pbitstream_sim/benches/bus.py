@@ -9,13 +9,12 @@ from cocotb.triggers import ClockCycles, FallingEdge, First, RisingEdge, Timer
 
 from pbitstream.errors import DeviceError
 from pbitstream.spec.registers import RESPONSE_CYCLES
+from pbitstream_sim.device import POLL_CYCLES
 
 __all__ = ["BusDriver", "BusTransport", "bridge"]
 
 #: Nanoseconds; the simulation has no delays, so any will do.
 PERIOD = 10
-#: Cycles that pass when a busy design is read.
-POLL_CYCLES = 1 << 14
 
 
 class BusDriver:
