@@ -121,13 +121,13 @@ class WindowMemory(wiring.Component):
             ]
         assert len(write.addr) == depth_bits + self.pages - 1
 
-        # The answer: two cycles from the broadcast to the entry, then the word of it.
+        # The answer: three cycles from the broadcast to the entry in a register, then its word.
         whole = Signal(signed(32 * words) if self.shape.signed else 32 * words)
         answer = Signal(32, reset_less=True)
-        m.d.comb += whole.eq(read.data)
+        m.d.comb += whole.eq(delayed(m, read.data, 1, "entry"))
         chosen = whole.as_unsigned()
         if words > 1:
-            chosen = chosen.word_select(delayed(m, offset[:word_bits], 1), 32)
-        m.d.sync += answer.eq(Mux(delayed(m, mine, 1), chosen, 0))
-        m.d.comb += self.host.read.eq(delayed(m, answer, WINDOW_LATENCY - 3))
+            chosen = chosen.word_select(delayed(m, offset[:word_bits], 2), 32)
+        m.d.sync += answer.eq(Mux(delayed(m, mine, 2), chosen, 0))
+        m.d.comb += self.host.read.eq(delayed(m, answer, WINDOW_LATENCY - 4))
         return m

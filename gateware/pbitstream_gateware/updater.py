@@ -65,8 +65,8 @@ class Updater(wiring.Component):
     take, unit, valid
         Ring slot, unit and one bit per pipe: whether the pipe has a unit there.
     freed, retired
-        Pulses: the ring slot is free; the row's exposed states can be read by an issue
-        COUNT_STAGES cycles later.
+        Pulses: the ring slot was free a cycle ago; the row's exposed states can be read by an
+        issue COUNT_STAGES cycles later.
 
     Timing
     ------
@@ -102,7 +102,7 @@ class Updater(wiring.Component):
         enter, leave = queue.write_port(), queue.read_port(domain="comb")
         head, tail, level = Signal(range(RING)), Signal(range(RING)), Signal(range(RING + 1))
         # Where pulses are under way, unlike data, a reset matters.
-        coming, pushed = Signal(SUM_STAGE), Signal()
+        coming, pushed, left = Signal(SUM_STAGE), Signal(), Signal()
         m.d.sync += coming.eq(Cat(self.push, coming))
         m.d.comb += [
             pushed.eq(coming[-1]),
@@ -117,8 +117,9 @@ class Updater(wiring.Component):
         ]
         m.d.sync += [
             head.eq(head + pushed),
-            tail.eq(tail + self.freed),
-            level.eq(level + pushed - self.freed),
+            tail.eq(tail + left),
+            level.eq(level + pushed - left),
+            self.freed.eq(left),
         ]
 
         row = Signal(RowUpdate(image), reset_less=True)
@@ -138,12 +139,12 @@ class Updater(wiring.Component):
                 with m.Else():
                     m.next = "WALK"
             with m.State("WALK"):
-                m.d.comb += [walking.eq(1), self.freed.eq(end)]
+                m.d.comb += [walking.eq(1), left.eq(end)]
                 m.d.sync += place.eq(place + 1)
                 with m.If(end | self.flush):
                     m.next = "IDLE"
         with m.If(self.flush):
-            m.d.sync += [head.eq(0), tail.eq(0), level.eq(0)]
+            m.d.sync += [head.eq(0), tail.eq(0), level.eq(0), self.freed.eq(0)]
 
         # Streams and rows of streams follow from the unit's index in its module.
         lane_bits = ceil_log2(image.lanes)
@@ -162,6 +163,6 @@ class Updater(wiring.Component):
         for pipe in range(image.pipes):
             m.d.comb += self.valid[pipe].eq(walking & (pipe * per_pipe + place <= row.rest))
         walked = Signal(RETIRE_STAGE)
-        m.d.sync += walked.eq(Cat(self.freed, walked))
+        m.d.sync += walked.eq(Cat(left, walked))
         m.d.comb += self.retired.eq(walked[-1])
         return m

@@ -57,7 +57,7 @@ class Bench:
         for place in range(units):
             self.units[looked + FETCH + place] = row, slot, place
         self.walked = looked + FETCH + units - 1
-        self.freed.add(self.walked)
+        self.freed.add(self.walked + 1)
         self.retired.add(self.walked + RETIRE_STAGE)
 
     async def step(self, ctx: Any, row: Row | None, flush: bool = False) -> None:

@@ -126,7 +126,7 @@ class _Clock:
         units = min(item["dim"] - row * lanes, lanes // self.image.pipes)
         looked = max(go + _ISSUED + SUM_STAGE + 1, self.walked + 1)
         self.walked = looked + _FETCH + units - 1
-        self.freed.append(self.walked + 1)
+        self.freed.append(self.walked + 2)
         self.updated.append(self.walked + RETIRE_STAGE + _READY)
 
     @staticmethod
