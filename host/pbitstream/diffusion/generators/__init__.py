@@ -1,0 +1,1 @@
+"""Models that draw images by relaxations of a device, one module per kind of model."""
