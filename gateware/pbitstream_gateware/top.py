@@ -77,8 +77,9 @@ class Top(wiring.Component):
             control.stop.eq(registers.control.strobe & (asked["stop"] | asked["reset"])),
             control.options.eq(registers.options),
             self.busy.eq(control.running | switch.pending),
-            registers.busy.eq(self.busy),
         ]
+        # A cycle late: the request after the one that started this comes later still.
+        m.d.sync += registers.busy.eq(self.busy)
 
         # What the host reads.
         clips = [*projection.clips, *(Cat(pipe.clips[n] for pipe in pipes) for n in range(3))]
