@@ -1,9 +1,11 @@
-"""`pbitstream study eqprop` measures, prints and draws."""
+"""`pbitstream study` measures, prints and draws."""
 
 import json
 
 import pytest
 
+from pbitstream.study import topics
+from pbitstream.study.mixing import Mixing
 from pbitstream.training import eqprop_study
 from pbitstream.training.eqprop_study import Check, Sizes, Study
 
@@ -70,3 +72,38 @@ def test_topics_and_errors(run, refused):
             "--plot", "s.txt")
     refused(2, "device must be a URL that starts with one of emulator:, verilator:, not 'x'",
             "study", "eqprop", "-d", "x")
+
+
+class Quick(Mixing):
+    """Two small points of the mixing study."""
+
+    def points(self):
+        return [{"sweep": "k4", "units": 16, "radius": 0.5, "k4": k4} for k4 in (0.0, 0.25)]
+
+
+def test_a_topic_is_measured_kept_and_drawn(run, refused, monkeypatch):
+    monkeypatch.setattr(topics, "open_topic", lambda name: Quick())
+    done = run("study", "mixing", "--json", "--plot", "m.svg")
+    assert (done.code, done.err) == (0, "")
+    data = json.loads(done.out)
+    assert set(data) == {"device", "topic", "question", "method", "seeds", "figures", "rows",
+                         "conclusions"}
+    assert data["seeds"] == [0, 1, 2, 3, 4]
+    assert set(data["rows"][0]["tau"]) == {"mean", "low", "high", "count"}
+    again = run("study", "mixing")
+    assert (again.code, again.err) == (0, "")
+    for words in ("How does mixing time", "from g", "± half the 95 % interval", "kept in"):
+        assert words in again.out, words
+    refused(2, "seeds must be at least 5, for an interval, not 4", "study", "mixing", "--seeds",
+            "4")
+    refused(2, "--plot must end in .png or .pdf or .svg, not 's.txt'", "study", "mixing",
+            "--plot", "s.txt")
+
+
+def test_energy_is_stated_with_its_grades(run):
+    done = run("study", "energy")
+    assert (done.code, done.err) == (0, "")
+    for words in ("missing", "claimed", "cannot be stated", "counted"):
+        assert words in done.out, words
+    data = json.loads(run("study", "energy", "--json").out)
+    assert {"topic", "model", "terms", "factors"} == set(data)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from pbitstream import Emulator
+from pbitstream.evidence import GRADES, Entry, Factor
 from pbitstream.training import ledger as ledgers
 from pbitstream.training.denoising import Digits, denoiser
-from pbitstream.training.ledger import GRADES, Entry, Factor, account, factors, terms
+from pbitstream.training.ledger import account, factors, terms
 from pbitstream.training.rules import Rule, estimate_gradient
 from pbitstream.training.substrate import DeviceSubstrate
 from pbitstream.training.trainer import Recipe

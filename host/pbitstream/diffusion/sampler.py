@@ -28,7 +28,8 @@ from pbitstream.diffusion import schedule
 from pbitstream.diffusion.digits import PIXELS
 from pbitstream.errors import SpecError
 
-__all__ = ["CLIP", "Step", "sample", "sampling_steps", "start_noise", "trajectory"]
+__all__ = ["CLIP", "Step", "next_sample", "sample", "sampling_steps", "start_noise",
+           "trajectory"]
 
 Values = NDArray[np.float64]
 #: ``denoise(x_t, row) -> F``, shapes (count, 64); time is ``sampling_times()[row]``.
@@ -168,7 +169,8 @@ def sampling_steps(
         clipped = int(np.count_nonzero(np.abs(free) > clip))
         yield Step(number, steps, row, float(times[row]), x, estimate, clipped)
         if number < steps:
-            x = _next(x, estimate, times[row], times[row - rows // steps], eta, draw)
+            noise = draw.standard_normal(x.shape) if eta > 0.0 else None
+            x = next_sample(x, estimate, times[row], times[row - rows // steps], eta, noise)
 
 
 def start_noise(count: int, seed: int) -> tuple[Values, np.random.RandomState]:
@@ -181,15 +183,26 @@ def start_noise(count: int, seed: int) -> tuple[Values, np.random.RandomState]:
     return draw.standard_normal((count, PIXELS)), draw
 
 
-def _next(
-    x: Values, estimate: Values, now: float, then: float, eta: float, draw: np.random.RandomState
+def next_sample(
+    x: Values, estimate: Values, now: float, then: float, eta: float, noise: Values | None
 ) -> Values:
-    """Return x at the next time, from x and the estimate at this one."""
+    """Return x at the time `then`, from x and the clean images estimated at `now`.
+
+    Parameters
+    ----------
+    x, estimate : array, shape (count, 64)
+        Noisy images at `now`, and the clean ones.
+    now, then
+        Diffusion times, ``then < now``, both in (0, 1].
+    eta
+        0 (DDIM) to 1 (DDPM).
+    noise : array, shape (count, 64)
+        Standard normal; None, and not needed, where eta = 0.
+    """
     (alpha, then_alpha), (sigma, then_sigma) = schedule.alpha_sigma([now, then])
-    noise = (x - alpha * estimate) / sigma
     spread = eta * then_sigma / sigma * np.sqrt(1.0 - (alpha / then_alpha) ** 2)
     kept = np.sqrt(then_sigma**2 - spread**2)
-    moved = then_alpha * estimate + kept * noise
-    if eta > 0.0:
-        moved += spread * draw.standard_normal(x.shape)
+    moved = then_alpha * estimate + kept * (x - alpha * estimate) / sigma
+    if noise is not None:
+        moved += spread * noise
     return np.asarray(moved, dtype=np.float64)

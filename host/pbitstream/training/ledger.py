@@ -4,31 +4,23 @@ The energy of a step on hardware is::
 
     E = E_standby + N_update e_update + N_read e_read + N_write e_write + E_host + E_link
 
-Counts are exact; energies need hardware. Every figure carries a grade, best first: ``counted``
-(follows from program and recipe), ``metered``, ``measured by its author``, ``estimated``,
-``assumed``, ``claimed`` (printed without what it was computed from). A factor has the worst grade
-of its figures, and one with a term missing cannot be stated: no part of a sum is shown as the sum.
+Counts are exact; energies need hardware. Grades and factors are those of `pbitstream.evidence`.
 
 References
 ----------
 .. [1] "Symmetric equilibrium propagation", arXiv 2604.23806: "end-to-end physical-unit accounting
    projects a 10^3-10^4x energy advantage per training step over a matched GPU baseline".
-.. [2] ferrotherm on a KV260, 1,024 p-bits at 100 MHz: 10.85 pJ per flip above idle.
 """
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pbitstream.evidence import P_BIT_FLIP, Entry, Factor
 from pbitstream.training.energy import Parameters
 from pbitstream.training.substrate import to_program
 from pbitstream.training.trainer import Recipe
 
-__all__ = ["GRADES", "Accounting", "Entry", "Factor", "account", "factors", "ledger", "terms"]
-
-GRADES = ("counted", "metered", "measured by its author", "estimated", "assumed", "claimed")
-#: Energy per flip of [2], in joules.
-P_BIT_FLIP = 10.85e-12
-
+__all__ = ["Accounting", "account", "factors", "ledger", "terms"]
 
 @dataclass(frozen=True)
 class Accounting:
@@ -53,48 +45,6 @@ class Accounting:
     multiplications: int
     words_written: int
     words_read: int
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One figure of the ledger; a value of None is a term that nobody has supplied."""
-
-    name: str
-    value: float | None
-    unit: str
-    grade: str | None
-    source: str
-
-    def __post_init__(self) -> None:
-        assert self.grade in GRADES if self.value is not None else self.grade is None
-
-
-@dataclass(frozen=True)
-class Factor:
-    """An advantage by one definition: the figures that go in, and `value` where all are known.
-
-    `why` says what is missing, or what the value means.
-    """
-
-    definition: str
-    entries: tuple[Entry, ...]
-    value: float | None
-    why: str
-
-    def __post_init__(self) -> None:
-        assert self.value is None or all(e.value is not None for e in self.entries)
-
-    @property
-    def grade(self) -> str | None:
-        """The worst grade among the figures, or None where there is no factor."""
-        if self.value is None:
-            return None
-        return max((e.grade for e in self.entries if e.grade), key=GRADES.index)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the row as plain data for JSON; a factor of None cannot be stated."""
-        return {"definition": self.definition, "entries": [asdict(e) for e in self.entries],
-                "factor": self.value, "grade": self.grade, "why": self.why}
 
 
 def account(parameters: Parameters, recipe: Recipe, batch: int, segments: int = 1) -> Accounting:
@@ -182,20 +132,14 @@ def factors(parameters: Parameters, recipe: Recipe, batch: int, counts: Accounti
     if recipe.rule != "implicit":
         made += [
             Factor("multiplications: a digital net of as many trained numbers, over this step",
-                   (net, work), _over(net, work),
+                   (net, work), net.over(work),
                    "below 1 the substrate does more; its energy per multiplication must be lower "
                    "by the inverse before any advantage begins"),
             Factor("multiplications: implicit differentiation of this substrate, over this step",
-                   (solved, work), _over(solved, work),
+                   (solved, work), solved.over(work),
                    "what reading gradients saves of computing them"),
         ]
     return made
-
-
-def _over(a: Entry, b: Entry) -> float:
-    assert a.value is not None
-    assert b.value is not None
-    return a.value / b.value
 
 
 def ledger(

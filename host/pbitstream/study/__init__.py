@@ -1,0 +1,1 @@
+"""Studies: the papers' open questions, each answered by a table of measurements with intervals."""
