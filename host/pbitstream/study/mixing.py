@@ -51,7 +51,8 @@ class Mixing:
     parameters: ClassVar = {"sweep": "sweep", "units": "units", "radius": "λmax/k2", "k4": "k4"}
     figures = (
         Figure("tau", "tau", "autocorrelation time of the slowest mode, steps", 0),
-        Figure("tau_predicted", "tau\nfrom g", "(2 - g dt) / (g dt), g the stiffness of that mode at the mean curvature", 0),
+        Figure("tau_predicted", "tau\nfrom g",
+               "(2 - g dt) / (g dt), g the stiffness of that mode at the mean curvature", 0),
         Figure("relaxation", "relax.", "steps per factor e of the answer to a bias", 1),
         Figure("relaxation_predicted", "relax.\nfrom g", "-1 / ln(1 - g dt)", 1),
     )
