@@ -67,11 +67,11 @@ class Mixing:
 
     def points(self) -> list[Point]:
         """Return the three sweeps."""
-        return [
-            *({"sweep": "dimension", "units": n, "radius": RADIUS, "k4": 0.0} for n in SIZES),
-            *({"sweep": "gap", "units": SIZE, "radius": r, "k4": 0.0} for r in RADII),
-            *({"sweep": "k4", "units": SIZE, "radius": SLOW, "k4": k4} for k4 in QUARTICS),
-        ]
+        found: list[Point] = []
+        found += [{"sweep": "dimension", "units": n, "radius": RADIUS, "k4": 0.0} for n in SIZES]
+        found += [{"sweep": "gap", "units": SIZE, "radius": r, "k4": 0.0} for r in RADII]
+        found += [{"sweep": "k4", "units": SIZE, "radius": SLOW, "k4": k4} for k4 in QUARTICS]
+        return found
 
     def measure(self, device: Device, point: Point, seed: int) -> dict[str, float]:
         """Return times of one random bank."""
