@@ -1,9 +1,9 @@
 """The tiny digital net that turns an input into biases, in integers, with a float twin.
 
-A net is a list of stages. Each runs its layers on the output of the stage before (the first on
-the input) and may write its result as the bias of a module. The interface of [1]_ (section on
-conditioning) is two stages, ``h_enc = W2 W1 x`` and ``h_dec = W4 silu(W3 h_enc)``: 2,560 weights
-at D = 64, 2,708 with biases. The quadratic form has one stage, ``h = C phi(E z)``.
+A net is a list of stages. Each runs its layers on the output of the stage before, or on the input
+(the first does in any case), and may write its result as the bias of a module. The interface of
+[1]_ (section on conditioning) is two stages, ``h_enc = W2 W1 x`` and ``h_dec = W4 silu(W3 h_enc)``:
+2,560 weights at D = 64, 2,708 with biases. The quadratic form has one stage, ``h = C phi(E z)``.
 
 Integers: values between layers are int32 with 12 fraction bits, weights int16 with their own
 fraction w, ``y = sat16(rhu(W x + (bias << w), w))``, exact sums (< 2^53, so a float64 GEMM computes
@@ -18,7 +18,7 @@ References
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,10 +164,14 @@ PLAIN_LAYERS: dict[str, type[Silu] | type[Quad]] = {"silu": Silu, "quad": Quad}
 
 @dataclass(frozen=True)
 class Stage:
-    """Layers applied in turn; the result is the bias of module `target`, if one is named."""
+    """Layers applied in turn; the result is the bias of module `target`, if one is named.
+
+    They run on the output of the stage before, or with `source` ``input`` on the net's input.
+    """
 
     layers: tuple[Layer, ...]
     target: str | None = None
+    source: Literal["previous", "input"] = "previous"
 
 
 @dataclass(frozen=True)
@@ -216,7 +220,7 @@ class Conditioning:
             Stage(tuple(
                 Linear(own(n.weight), n.fraction, own(n.bias)) if isinstance(n, Linear) else n
                 for n in stage.layers
-            ), stage.target)
+            ), stage.target, stage.source)
             for stage in self.stages
         )
         return Conditioning(self.inputs, stages, own(self.features))
@@ -234,7 +238,13 @@ class Conditioning:
         targets = [stage.target for stage in self.stages if stage.target is not None]
         if len(set(targets)) != len(targets):
             raise SpecError(f"stages must target different modules, not {targets}")
+        inputs = width
         for stage in self.stages:
+            if stage.source not in ("previous", "input"):
+                raise SpecError("source of a stage must be previous or input, "
+                                f"not {stage.source!r}")
+            if stage.source == "input":
+                width = inputs
             for layer in stage.layers:
                 width = layer.outputs(width)
             if stage.target is not None:
@@ -265,23 +275,29 @@ class Conditioning:
         """Return bias codes (n, units) for input codes (n, width), and how many were clipped."""
         h = np.zeros((len(raw), topology.units), np.int64)
         clipped = 0
+        y = raw
         for stage in self.stages:
+            if stage.source == "input":
+                y = raw
             for layer in stage.layers:
-                raw, count = layer.apply(raw)
+                y, count = layer.apply(y)
                 clipped += count
             if stage.target is not None:
-                h[:, topology.units_of(topology.index(stage.target))] = raw
+                h[:, topology.units_of(topology.index(stage.target))] = y
         return h, clipped
 
     def biases_float(self, raw: Codes, topology: Topology) -> Values:
         """Return the biases of the float twin, in values, for the same input codes."""
         x: NDArray[Any] = raw * BIAS.value(1)
+        y = x
         h = np.zeros((len(raw), topology.units))
         for stage in self.stages:
+            if stage.source == "input":
+                y = x
             for layer in stage.layers:
-                x = layer.apply_float(x)
+                y = layer.apply_float(y)
             if stage.target is not None:
-                h[:, topology.units_of(topology.index(stage.target))] = x
+                h[:, topology.units_of(topology.index(stage.target))] = y
         return h
 
     def _linear_layers(self) -> dict[str, Linear]:
@@ -309,6 +325,9 @@ class Conditioning:
             "inputs": self.inputs,
             "stages": [
                 {
+                    # The usual source goes unsaid: programs made before it could be chosen keep
+                    # their digest.
+                    **({} if stage.source == "previous" else {"source": stage.source}),
                     "target": stage.target or "",
                     "layers": [
                         {"kind": n.kind, "fraction": n.fraction}
@@ -336,7 +355,8 @@ class Conditioning:
                                          tensors.get(f"{name}.bias")))
                 else:
                     layers.append(PLAIN_LAYERS[entry["kind"]]())
-            stages.append(Stage(tuple(layers), stage["target"] or None))
+            stages.append(Stage(tuple(layers), stage["target"] or None,
+                                stage.get("source", "previous")))
         return cls(int(layout["inputs"]), tuple(stages), tensors.get("conditioning.features"))
 
 

@@ -59,7 +59,10 @@ def slow_layer(layer: Any, x: list[int]) -> tuple[list[int], int]:
 
 def slow_biases(net: Conditioning, codes: list[int], topology: Topology) -> tuple[list[int], int]:
     h, clipped = [0] * topology.units, 0
+    first = codes
     for stage in net.stages:
+        if stage.source == "input":
+            codes = first
         for layer in stage.layers:
             codes, count = slow_layer(layer, codes)
             clipped += count
@@ -125,6 +128,46 @@ def test_quad_interface_against_plain_integers(seed: int, size: float) -> None:
     expected = [slow_biases(net, row, t) for row in codes.tolist()]
     assert h.tolist() == [row for row, _ in expected]
     assert clipped == sum(count for _, count in expected)
+
+
+@seeded(40)
+@given(st.integers(0, 2**32 - 1))
+def test_stages_that_run_on_the_input_or_on_the_stage_before(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    width, stages = 3, []
+    for name, source in zip("abcd", rng.choice(["previous", "input"], 4)):
+        width = 3 if source == "input" else width
+        outputs = int(rng.integers(1, 6))
+        layer = Linear.quantise(3 * rng.standard_normal((outputs, width)))
+        stages.append(Stage((layer, Silu()), name, source))
+        width = outputs
+    net = Conditioning(3, tuple(stages))
+    t = topology(**{stage.target: stage.layers[0].outputs(stage.layers[0].weight.shape[1])
+                    for stage in stages})
+    net.check(t)
+    codes = net.codes(rng.uniform(-8, 7.99, (3, 3)))
+    h, clipped = net.biases(codes, t)
+    expected = [slow_biases(net, row, t) for row in codes.tolist()]
+    assert h.tolist() == [row for row, _ in expected]
+    assert clipped == sum(count for _, count in expected)
+    # Without clips the float twin differs by roundings and the table of silu alone, which the
+    # weights of at most three further stages enlarge.
+    if not clipped:
+        norm = max(np.abs(s.layers[0].weight * 2.0**-s.layers[0].fraction).sum(axis=1).max()
+                   for s in stages)
+        bound = 4 * (1 + 1.1 * norm) ** 4 * 2.0**-8
+        assert np.abs(h / ONE - net.biases_float(codes, t)).max() <= bound
+    again = Conditioning.from_parts(net.to_dict(), net.tensors())
+    assert [stage.source for stage in again.stages] == [stage.source for stage in stages]
+
+
+def test_the_usual_source_goes_unsaid() -> None:
+    layers = (Linear.quantise(np.eye(2)),)
+    net = Conditioning(2, (Stage(layers, "a"), Stage(layers, "b", "input")))
+    first, second = net.to_dict()["stages"]
+    assert sorted(first) == ["layers", "target"]
+    assert second["source"] == "input"
+    assert [stage.source for stage in net.frozen().stages] == ["previous", "input"]
 
 
 def test_extreme_codes_stay_exact() -> None:
@@ -244,6 +287,11 @@ def test_refusals() -> None:
     for shape in ((6,), (1, 5), (1, 7), (1, 1, 6)):
         with pytest.raises(SpecError, match=r"^input must have shape \(n, 6\), not"):
             net.codes(np.zeros(shape))
+    with pytest.raises(SpecError, match=r"^source of a stage must be previous or input, not 'x'$"):
+        Conditioning(1, (Stage((), None, "x"),)).check(topology(x=1))
+    layers = [(Linear.quantise(np.ones((1, n))),) for n in (2, 1)]
+    with pytest.raises(SpecError, match=r"^linear layer must take 2 inputs, not shape \(1, 1\)$"):
+        Conditioning(2, (Stage(layers[0]), Stage(layers[1], None, "input"))).check(topology(x=1))
     timed = quad(rng, 1.0, np.zeros((4, 2), np.int16))
     assert timed.inputs == 3
     for rows in (None, np.array([4]), np.array([-1])):
