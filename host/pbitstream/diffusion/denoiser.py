@@ -27,6 +27,8 @@ Values = NDArray[np.float64]
 
 #: Seed of the image noise of every evaluation; the substrate's noise has a seed of its own.
 NOISE_SEED = 1
+#: States that are encoded at a time while a stream takes its inputs.
+INPUT_BATCH = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +94,17 @@ class Denoiser:
         c_in = schedule.preconditioning(self.times[states.rows]).c_in
         return c_in[:, None] * states.x
 
+    def clamps(self, states: Noisy) -> Values:
+        """Return the values of the clamped modules, (states, clamped units)."""
+        return self.scaled(states)
+
     def inputs(self, states: Noisy) -> Iterator[Input]:
         """Yield the stream's inputs."""
-        for x_in, row in zip(self.scaled(states), states.rows):
-            yield Input(x_in, clamp=x_in, row=int(row))
+        for first in range(0, len(states), INPUT_BATCH):
+            batch = slice(first, first + INPUT_BATCH)
+            part = Noisy(states.x[batch], states.rows[batch], None)
+            for x_in, clamp, row in zip(self.scaled(part), self.clamps(part), part.rows):
+                yield Input(x_in, clamp=clamp, row=int(row))
 
     def decode(self, d1: Values, states: Noisy) -> tuple[Values, Values]:
         """Return F and the denoised images of activations read from anywhere."""

@@ -35,13 +35,18 @@ from pbitstream.diffusion.generation import (
     judged_metrics,
 )
 from pbitstream.diffusion.generators.base import Drawn, Generator, Report
+from pbitstream.diffusion.generators.diffusion import digital_images
 from pbitstream.diffusion.judge import LABELS, Judge, Judged
+from pbitstream.diffusion.schedule import SAMPLING_STEPS
 from pbitstream.errors import MissingExtraError, SpecError
+from pbitstream.model import Model, shipped
 
-__all__ = ["control_figures", "judge_draws", "judge_generator", "summary"]
+__all__ = ["control_figures", "digital_figures", "judge_draws", "judge_generator", "summary"]
 
 Values = NDArray[np.float64]
 Labels = NDArray[np.int64]
+#: The model whose U-Net is the digital reference.
+DIGITAL = "digits-k16"
 #: Clusters of the tables of independent pixels.
 CLUSTERS = (20, 100)
 #: Bootstrap resamples where only the figure is wanted, not its interval.
@@ -134,6 +139,42 @@ def judge_draws(
         "controls": control_figures(judge, reference, training, seeds, count) if controls else {},
         "missing": missing,
     }
+
+
+def digital_figures(
+    seeds: Sequence[int],
+    count: int = 600,
+    *,
+    steps: int = SAMPLING_STEPS,
+    eta: float = 0.0,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Draw with the digital U-Net that ships, from the noise that diffusion generators start from.
+
+    Parameters
+    ----------
+    seeds, count
+        As `judge_generator` takes them.
+    steps, eta
+        Of the sampler; see `pbitstream.diffusion.sampler.sample`.
+
+    Returns
+    -------
+    dict
+        ``figures`` as `judge_generator` has them, and the ``images`` (count, 64) of the first seed.
+    """
+    _check(seeds, count, controls=False)
+    tell = report or (lambda what, done, total: None)
+    judge, training = Judge.open("grey"), _training()[0]
+    reference, model = Reference.of(judge), Model.open(shipped(DIGITAL))
+    found, first = [], None
+    for number, seed in enumerate(seeds):
+        tell("digital U-Net", number, len(seeds))
+        images = digital_images(model, count, seed, steps=steps, eta=eta)
+        first = images if first is None else first
+        found.append(generation_metrics(judge, images, reference=reference, resamples=FEWEST,
+                                        training=None if training is None else training[0]))
+    return {"figures": summary(found), "images": first}
 
 
 def control_figures(
