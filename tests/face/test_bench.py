@@ -7,19 +7,22 @@ import sys
 import numpy as np
 import pytest
 
-from pbitstream.cli import measure, measure_training
+from pbitstream.cli import measure, measure_compile, measure_training
 from pbitstream.training.denoising import Digits, denoiser
 from pbitstream.training.substrate import FloatSubstrate
 from pbitstream.training.trainer import Recipe
 
+SMALL_DIMS = {"sketch": (48, 64), "hbc": (32, 48)}
+
 
 def test_document_and_figure(run, monkeypatch, tmp_path):
     monkeypatch.setattr(measure, "MEMORY_CHAINS", (2, 4))
+    monkeypatch.setattr(measure_compile, "DIMS", SMALL_DIMS)
     done = run("bench", "--json", "--rounds", "1", "--seconds", "0.002", "--plot", "b.png")
     assert (done.code, done.err) == (0, "")
     data = json.loads(done.out)
     assert set(data) == {"machine", "rounds", "gemm", "flop_per_update", "cases", "first_result",
-                         "memory", "training"}
+                         "memory", "training", "compile"}
     assert data["flop_per_update"] == 2 * 256 / 3
     for case in data["cases"]:
         assert 0 < case["lowest"] <= case["updates_per_second"] <= case["highest"]
@@ -33,18 +36,24 @@ def test_document_and_figure(run, monkeypatch, tmp_path):
     assert [row["name"] for row in loops] == list(measure_training.TORCH)
     for row in loops:
         assert (row["seconds"] is None) == (row["step_over_it"] is None)
+    assert [row["method"] for row in data["compile"]["rows"]] == ["sketch", "hbc"]
+    for row in data["compile"]["rows"]:
+        assert min(row["seconds"].values()) > 0
+        assert math.isfinite(row["exponent"])
     assert (tmp_path / "work" / "b.png").stat().st_size > 1000
 
 
 def test_screen(run, monkeypatch):
     monkeypatch.setattr(measure, "MEMORY_CHAINS", (2, 4))
+    monkeypatch.setattr(measure_compile, "DIMS", SMALL_DIMS)
     monkeypatch.setattr(measure, "start_times", lambda n, report: {"cold": [1.0], "warm": [0.5]})
     monkeypatch.setattr(measure_training, "find_spec", lambda name: None)
     done = run("bench", "--rounds", "1", "--seconds", "0.002")
     assert (done.code, done.err) == (0, "")
     for word in ("GEMM peak", "Langevin 6 x 128", "p-bit torus 64 x 64", "numpy", "1.00 s",
                  "bytes/unit/chain", "A training step: 128 hidden units, batch 128", "absent",
-                 "torch is not installed: pip install 'pbitstream[train]'"):
+                 "torch is not installed: pip install 'pbitstream[train]'",
+                 "A bank of rank 16 from 1,024 rows"):
         assert word in done.out
     assert max(map(len, done.out.splitlines())) <= 80
 

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; returns 0 whatever the speed."""
     from pbitstream.cli import measure
+    from pbitstream.cli.measure_compile import measure_compile
     from pbitstream.cli.measure_training import measure_training
 
     one_thread = measure.hold_to_one_thread()
@@ -62,8 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
                               report=report)
         starts = measure.start_times(arguments.rounds, report)
         memory = measure.memory(report)
+        compilation = measure_compile(arguments.rounds, report)
         training = measure_training(arguments.rounds, seconds, report)
-    data = {**_collect(arguments.rounds, one_thread, rates, starts, memory), "training": training}
+    data = {**_collect(arguments.rounds, one_thread, rates, starts, memory), "training": training,
+            "compile": compilation}
     if plot is not None:
         _save_plot(plot, data)
     if output.json:
@@ -150,6 +153,8 @@ def _processor() -> str:
 
 
 def _show(console: "Console", data: dict[str, Any]) -> None:
+    from pbitstream.cli.measure_compile import compile_table
+
     machine, gemm = data["machine"], data["gemm"]
     console.print(f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, "
                   f"NumPy {machine['numpy']}, numba {machine['numba'] or 'absent'}")
@@ -179,7 +184,8 @@ def _show(console: "Console", data: dict[str, Any]) -> None:
         made.add_row(f"{chains:,} chains", f"{peak / 1e6:,.0f} MB")
     made.add_row("growth", f"{memory['bytes_per_unit_and_chain']:.1f} bytes/unit/chain")
     console.print(made, "")
-    console.print(_training(data["training"]))
+    console.print(_training(data["training"]), "")
+    console.print(compile_table(data["compile"]))
 
 
 def _training(training: dict[str, Any]) -> "Table":
