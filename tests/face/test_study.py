@@ -92,7 +92,7 @@ def test_a_topic_is_measured_kept_and_drawn(run, refused, monkeypatch):
     assert set(data["rows"][0]["tau"]) == {"mean", "low", "high", "count"}
     again = run("study", "mixing")
     assert (again.code, again.err) == (0, "")
-    for words in ("How does mixing time", "from g", "± half the 95 % interval", "kept in"):
+    for words in ("How does mixing time", "from g", "In brackets half the 95 %", "kept in"):
         assert words in again.out, words
     refused(2, "seeds must be at least 5, for an interval, not 4", "study", "mixing", "--seeds",
             "4")

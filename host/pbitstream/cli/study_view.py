@@ -27,7 +27,7 @@ def show(console: Console, study: Study) -> None:
     words = [name for name in topic.parameters
              if any(isinstance(row.point.get(name), str) for row in study.rows)]
     made = table("", *heads, text=len(words))
-    made.title = None
+    made.title, made.padding = None, (0, 1, 0, 0)
     for column in made.columns[: len(words)]:
         column.no_wrap = True
     for row in study.rows:
@@ -42,8 +42,8 @@ def show(console: Console, study: Study) -> None:
 def _legend(study: Study) -> str:
     seeds = f"seeds {study.seeds[0]} to {study.seeds[-1]}"
     parts = [f"{_flat(figure.title)}: {figure.what}" for figure in study.topic.figures]
-    return (f"{'; '.join(parts)}.\n± half the {100 * COVERAGE:.0f} % interval of the mean over "
-            f"{len(study.seeds)} seeds ({seeds}).")
+    return (f"{'; '.join(parts)}.\nIn brackets half the {100 * COVERAGE:.0f} % interval of the "
+            f"mean over {len(study.seeds)} seeds ({seeds}), in units of the last digit.")
 
 
 def _plain(value: Any) -> str:
@@ -51,11 +51,11 @@ def _plain(value: Any) -> str:
 
 
 def _cell(found: Spread, figure: Figure) -> str:
+    """Return a mean, with half its interval in units of the last digit: 0.785(22)."""
     if math.isnan(found.mean):
         return "–"
-    value, half = (f"{x:.{figure.digits}f}" for x in (found.mean, found.high - found.mean))
-    # An interval that rounds to nothing is not worth its room.
-    return value if not any(digit in half for digit in "123456789") else f"{value}±{half}"
+    half = round((found.high - found.mean) * 10**figure.digits)
+    return f"{found.mean:.{figure.digits}f}" + (f"({half})" if half else "")
 
 
 def save_plot(path: Path, study: Study) -> None:
