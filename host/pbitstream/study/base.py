@@ -37,7 +37,8 @@ class Figure:
 class Panel:
     """One panel of the plot: figures against parameter `x`, in the rows that `only` matches.
 
-    A line per figure, or, with `lines`, per value of that parameter. `logarithmic` names axes.
+    A line per figure, or, with `lines`, per value of that parameter. `logarithmic` names axes;
+    figures outside `limits` are left off. Points in words stand below each other.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Panel:
     lines: str | None = None
     only: Mapping[str, str | float | int] = field(default_factory=dict)
     logarithmic: str = ""
+    limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

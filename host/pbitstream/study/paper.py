@@ -61,7 +61,8 @@ class Paper:
         Figure("shift", "shift", "how far the coupling moves the layer, over its length", 2),
     )
     panels = (
-        Panel("the paper's metric, and R²", "system", ("paper", "r2", "shuffled")),
+        Panel("the paper's metric, and R²", "system", ("paper", "r2", "shuffled"),
+              limits=(-1.5, 1.05)),
     )
     identity = "paper 1"
 

@@ -28,7 +28,8 @@ class Rank:
     parameters: ClassVar = {"method": "method", "rank": "rank"}
     figures = (*QUALITY, Figure("connections", "connec-\ntions", "numbers of the banks", 0))
     panels = (
-        Panel("R² over the training mean", "rank", ("r2",), lines="method", logarithmic="x"),
+        Panel("R² over the training mean", "rank", ("r2",), lines="method", logarithmic="x",
+              limits=(-0.05, 1.0)),
         Panel("F-MSE", "rank", ("f_mse",), lines="method", logarithmic="x"),
     )
     identity = "rank 1"
