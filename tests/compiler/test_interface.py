@@ -9,9 +9,9 @@ from pbitstream.compiler.evaluation import biases, evaluate
 from pbitstream.compiler.interface import Form, attach_interface, missing_bias, parse_interface
 from pbitstream.compiler.lower import lower
 from pbitstream.compiler.minimise import minimise
-from pbitstream.conditioning import Quad
 from pbitstream.emulator.device import Emulator
 from pbitstream.errors import SpecError
+from pbitstream.layers import Quad
 from small_unet import array_source, fitted_of
 
 ROWS, INPUTS = 1500, 12

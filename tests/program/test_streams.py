@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from pbitstream import Conditioning, Emulator, Program, ProgramBuilder
-from pbitstream.conditioning import Linear, Stage
+from pbitstream.conditioning import Stage
 from pbitstream.errors import SpecError
+from pbitstream.layers import Linear
 from pbitstream.spec.words import MAX_STEPS
 from pbitstream.statistics import SegmentErrors, relax_in_segments
 from pbitstream.stream import Input, Stream

@@ -8,36 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pbitstream.cli.generate_view import Shown, shown_images
 from pbitstream.cli.output import write_whole
 from pbitstream.cli.plot import STYLE, require_matplotlib, save_figure
 
 if TYPE_CHECKING:
-    from pbitstream.cli.generate_view import Shown
     from pbitstream.diffusion.generators.base import Drawn
 
-__all__ = ["save_animation", "save_sheet", "shown_images", "tiled"]
+__all__ = ["save_animation", "save_sheet", "tiled"]
 
 Values = NDArray[np.float64]
 
 SIDE, GAP = 8, 1
-#: Images of a sheet, and in a row of it.
-MOST, ACROSS = 100, 10
+#: Images in a row of a sheet.
+ACROSS = 10
 #: Pixels of a pixel, and how long a frame and the last one stay, in ms.
 ZOOM, FRAME, LAST = 6, 160, 1600
 #: Frames that a way of only few relaxations is filled up to, by mixing neighbours.
 SMOOTH = 12
-
-
-def shown_images(drawn: "Drawn", most: int = MOST) -> NDArray[np.int64]:
-    """Return which images to show: the first ones, or with labels the first of each in turn."""
-    if drawn.labels is None:
-        return np.arange(min(most, len(drawn.images)))
-    # Row after row of a sheet is then one of each label that was asked for.
-    order = np.argsort(drawn.labels, kind="stable")
-    turn = np.empty(len(order), np.int64)
-    ranked = drawn.labels[order]
-    turn[order] = np.arange(len(order)) - np.searchsorted(ranked, ranked)
-    return np.lexsort((drawn.labels, turn))[:most]
 
 
 def tiled(images: Values, across: int = ACROSS) -> Values:
@@ -53,7 +41,7 @@ def tiled(images: Values, across: int = ACROSS) -> Values:
     return np.asarray((sheet.clip(-1, 1) + 1) / 2)
 
 
-def save_sheet(path: Path, shown: "Shown") -> None:
+def save_sheet(path: Path, shown: Shown) -> None:
     """Write images of the first seed; beside them, of a diffusion model, the digital U-Net's."""
     matplotlib = require_matplotlib()
     from matplotlib.figure import Figure

@@ -6,16 +6,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from pbitstream.cli.generate_files import shown_images
 from pbitstream.cli.output import plural, table
 from pbitstream.cli.pictures import picture_rows
 from pbitstream.diffusion.generators.base import Drawn, Generator
 
-__all__ = ["Shown", "show"]
+__all__ = ["Shown", "show", "shown_images"]
 
+#: Images of a sheet.
+MOST = 100
 #: Rows of pictures of a generator that takes labels, or draws at once.
 ROWS = 2
 CONTROLS = {
@@ -97,6 +99,18 @@ class Shown:
             "programs": [{"digest": program.digest, "margins": program.margins().to_dict(),
                           "cost": vars(program.cost())} for program in self.generator.programs],
         }
+
+
+def shown_images(drawn: "Drawn", most: int = MOST) -> NDArray[np.int64]:
+    """Return which images to show: the first ones, or with labels the first of each in turn."""
+    if drawn.labels is None:
+        return np.arange(min(most, len(drawn.images)))
+    # Row after row of a sheet is then one of each label that was asked for.
+    order = np.argsort(drawn.labels, kind="stable")
+    turn = np.empty(len(order), np.int64)
+    ranked = drawn.labels[order]
+    turn[order] = np.arange(len(order)) - np.searchsorted(ranked, ranked)
+    return np.lexsort((drawn.labels, turn))[:most]
 
 
 def show(console: Console, shown: Shown) -> None:

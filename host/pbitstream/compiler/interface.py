@@ -31,9 +31,10 @@ from pbitstream.compiler.activations import Batch, Source
 from pbitstream.compiler.equilibrium import clamped_units
 from pbitstream.compiler.lower import Lowered
 from pbitstream.compiler.minimise import minimise
-from pbitstream.conditioning import Conditioning, Linear, Quad, Silu, Stage
+from pbitstream.conditioning import Conditioning, Stage
 from pbitstream.coupling import apply_coupling
 from pbitstream.errors import SpecError
+from pbitstream.layers import Linear, Quad, Silu
 from pbitstream.spec.words import BIAS, K2
 
 __all__ = ["Form", "attach_interface", "missing_bias", "parse_interface"]

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 from pbitstream.codes import codes
 from pbitstream.compiler.builder import ProgramBuilder
-from pbitstream.conditioning import Quad, quad_interface
+from pbitstream.conditioning import quad_interface
 from pbitstream.diffusion import schedule, unet
 from pbitstream.diffusion.denoiser import Denoiser, Noisy
+from pbitstream.layers import Quad
 from pbitstream.model import Model
 from pbitstream.program import Program
 from pbitstream.spec.words import BIAS, EXPOSED

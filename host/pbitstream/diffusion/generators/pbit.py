@@ -24,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbitstream.compiler.builder import ProgramBuilder
-from pbitstream.conditioning import Conditioning, Linear, Stage
+from pbitstream.conditioning import Conditioning, Stage
 from pbitstream.devices.protocol import CLIP_NAMES, Device
 from pbitstream.devices.start import reset_state
 from pbitstream.diffusion.digits import PIXELS
 from pbitstream.diffusion.generators.base import Drawn, Frame, Report
 from pbitstream.errors import SpecError
+from pbitstream.layers import Linear
 from pbitstream.model import Model
 from pbitstream.program import Program
 from pbitstream.spec.words import BIAS, MAX_CHAINS
