@@ -116,11 +116,15 @@ def test_bad_words_are_refused(code, message, words, capsys, tmp_path):
 
 def test_sources_that_are_none(capsys, tmp_path):
     refused(capsys, 5, "digit: no such file, did you mean", "digit")
-    refused(capsys, 5, "no U-Net to compile: the model has no tensor unet.head.weight",
+    refused(capsys, 5, "no U-Net to compile: the model has no tensor unet.e1.in.weight",
             str(_without_unet(tmp_path)))
     refused(capsys, 2, "--data FILE.npy must bring the images", str(tmp_path))
     (tmp_path / "text.npy").write_text("no numbers")
     refused(capsys, 5, "text.npy: no NPY file of numbers", str(tmp_path), "--data", "text.npy")
+    np.savez(tmp_path / "two.npz", a=np.zeros(3))
+    refused(capsys, 5, "two.npz: no NPY file of numbers", str(tmp_path), "--data", "two.npz")
+    refused(capsys, 5, "no U-Net to compile: the model has no tensor unet.d2.in.weight",
+            "digits-codesign")
     np.save(tmp_path / "x.npy", np.zeros((4, 1, 8, 8)))
     refused(capsys, 5, "no config.json", str(tmp_path), "--data", "x.npy")
 
@@ -149,3 +153,17 @@ def test_help_shows_examples(capsys):
     assert main(["compile", "--help"]) == 0
     out = capsys.readouterr().out
     assert "pbitstream compile digits --no-band --rank 64 --interface quad" in out
+
+
+def test_nan_in_what_is_judged_is_refused_by_layer(capsys, monkeypatch):
+    """The test rows are checked as the fitted ones are; there is no figure of a broken layer."""
+    batches = sources.DigitsSource.batches
+
+    def broken(self, layers, part):
+        for batch in batches(self, layers, part):
+            if part == "test":
+                batch.layers["d1"][3, 5] = np.nan
+            yield batch
+
+    monkeypatch.setattr(sources.DigitsSource, "batches", broken)
+    refused(capsys, 2, "d1", "digits", "--rank", "2")

@@ -6,7 +6,13 @@ import pytest
 from pbitstream.compiler import interface as interface_module
 from pbitstream.compiler.activations import Batch, Skip
 from pbitstream.compiler.evaluation import biases, evaluate
-from pbitstream.compiler.interface import Form, attach_interface, missing_bias, parse_interface
+from pbitstream.compiler.interface import (
+    Form,
+    attach_interface,
+    check_interface,
+    missing_bias,
+    parse_interface,
+)
 from pbitstream.compiler.lower import lower
 from pbitstream.compiler.minimise import minimise
 from pbitstream.emulator.device import Emulator
@@ -130,16 +136,22 @@ def test_an_interface_beside_a_hub():
     assert after["float"].r2 == pytest.approx(after["equilibrium"].r2, abs=0.01)
 
 
-def test_inputs_and_a_single_module_are_needed():
-    layers, shapes, z = planted()
+def test_inputs_are_needed():
+    layers, shapes, _ = planted()
     with pytest.raises(SpecError, match="an interface needs inputs of every row"):
         attach_interface(lowered(layers, shapes), array_source(layers, shapes), Form("quad"),
                          Batch(layers))
-    two = {**layers, "c": layers["d"][:, ::-1].copy()}
-    wide = {**shapes, "c": (20,)}
-    system = lower(fitted_of(two, wide, [Skip("e", "d"), Skip("e", "c")], rank=2), two)
-    with pytest.raises(SpecError, match="an interface drives one module, and the free layers d, c"):
-        attach_interface(system, array_source(two, wide, z), Form("quad"), Batch(two, z))
+
+
+@pytest.mark.parametrize(("skips", "message"), [
+    ([Skip("e", "d"), Skip("e", "c")], "drives one module, one --skip to a layer of at most 128"),
+    ([Skip("e", "w")], "units, not w"),
+    ([Skip("e", "s")], "needs a layer of as many units, not s with 3"),
+])
+def test_layers_without_an_interface_are_refused_before_the_fit(skips, message):
+    shapes = {"e": (20,), "d": (20,), "c": (20,), "w": (129,), "s": (3,)}
+    with pytest.raises(SpecError, match=message):
+        check_interface(Form("quad"), skips, shapes)
 
 
 def test_the_minimum_of_a_curved_valley():

@@ -64,3 +64,21 @@ def test_they_are_small_and_nothing_clips(name: str) -> None:
     for program in generator.programs:
         assert np.isfinite(program.tables["scale"]).all()
         assert len(program.topology.phases) == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "frechet", "within", "accuracy"), [
+    ("digits-pbit", 9.5, 30.0, 0.93), ("digits-pbit-chain", 12.0, None, None),
+    ("digits-grey", 17.0, None, 0.96), ("digits-grey-unlabelled", 22.0, None, None),
+])
+def test_what_they_must_reach(
+    name: str, frechet: float, within: float | None, accuracy: float | None
+) -> None:
+    generator = PbitGenerator(Model.open(shipped(name)))
+    with Emulator() as device:
+        figures = judge_generator(generator, device, range(30, 35), controls=False)["figures"]
+    assert figures["frechet"]["mean"] <= frechet
+    if within is not None:
+        assert figures["frechet_within"]["mean"] <= within
+    if accuracy is not None:
+        assert figures["accuracy"]["mean"] >= accuracy

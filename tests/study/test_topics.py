@@ -90,8 +90,8 @@ def test_metrics_are_what_they_say() -> None:
 def test_whole_converters_change_nothing(subject: Subject, device: Emulator) -> None:
     """A state cut to its own width, step by step, is the relaxation in one call."""
     lowered = subject.compiled(4)
-    once = subject.read(device, lowered, 0)
-    stepwise = subject.read(device, lowered, 0, converters=Converters(state=24))
+    once = subject.read(device, lowered, 0).values
+    stepwise = subject.read(device, lowered, 0, converters=Converters(state=24)).values
     assert np.allclose(once, stepwise, atol=1e-12)
-    coarse = subject.read(device, lowered, 0, converters=Converters(readout=4))
+    coarse = subject.read(device, lowered, 0, converters=Converters(readout=4)).values
     assert np.abs(coarse - once).max() > 0.01

@@ -140,6 +140,7 @@ def _diffusers(folder: Path, arguments: argparse.Namespace) -> "tuple[Source, li
     import numpy as np
 
     from pbitstream.compiler.hooks import (
+        DIFFUSERS_TIMES,
         TorchSource,
         diffusers_calls,
         diffusers_skips,
@@ -151,12 +152,12 @@ def _diffusers(folder: Path, arguments: argparse.Namespace) -> "tuple[Source, li
         raise UsageError(f"{folder} is a folder: --data FILE.npy must bring the images of its "
                          "U-Net")
     try:
-        images = np.load(arguments.data, allow_pickle=False)
-    except ValueError as error:
+        images = np.asarray(np.load(arguments.data, allow_pickle=False), np.float64)
+    except (TypeError, ValueError) as error:
         raise FileFormatError(f"{arguments.data}: no NPY file of numbers: {error}") from error
     module = open_diffusers(folder)
-    calls = diffusers_calls(module, np.asarray(images, np.float64), seed=arguments.seed)
-    return TorchSource(module, calls), diffusers_skips(module)
+    calls = diffusers_calls(module, images, seed=arguments.seed)
+    return TorchSource(module, calls, repeat=DIFFUSERS_TIMES), diffusers_skips(module)
 
 
 def _figures(source: "Source", judged: "Evaluation") -> dict[str, Any]:

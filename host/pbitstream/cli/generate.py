@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="images per call of the device; changes no bit of the result (512)")
     parser.add_argument("--no-judge", action="store_true", help="do not measure the images")
     parser.add_argument("--out", metavar="FILE.npy",
-                        help="write the images, float64 (repeats, count, 8, 8) in [-1, 1]")
+                        help="write the images, float64 (repeats, count, 8, 8), about [-1, 1]")
     parser.add_argument("--animation", metavar="FILE.gif",
                         help="write the way from noise to the images")
     add_common(parser, "device", "seed", "json", "plot", "quiet")
@@ -126,6 +126,7 @@ def _generate(arguments: argparse.Namespace, output: Output) -> "Shown":
     """Draw with every seed, then measure."""
     from pbitstream.cli.generate_view import Shown
     from pbitstream.devices.registry import open_device
+    from pbitstream.diffusion.generators.judging import check_count
     from pbitstream.diffusion.generators.registry import open_generator
 
     options = {name: getattr(arguments, name) for name in OPTIONS
@@ -133,6 +134,8 @@ def _generate(arguments: argparse.Namespace, output: Output) -> "Shown":
     generator = open_generator(arguments.model, **options)
     labels = _labels(arguments, generator)
     seeds = [arguments.seed + n for n in range(arguments.repeats)]
+    if not arguments.no_judge:
+        check_count(seeds, arguments.count, controls=labels is None)
     with open_device(arguments.device) as device, output.progress() as report:
         info = device.info()
         draws, seconds = [], []
@@ -177,7 +180,8 @@ def _judge(
     """Return the figures, and those of the digital U-Net on the same seeds where it compares."""
     from pbitstream.diffusion.generators.judging import digital_figures, judge_draws
 
-    judged = judge_draws(generator, draws, seeds, controls=arguments.label is None)
+    judged = judge_draws(generator, draws, seeds, controls=arguments.label is None,
+                         pooled=arguments.label is None)
     digital = None
     if judged["judge"] == "grey" and arguments.label is None:
         sampling = {} if arguments.sampling_steps is None else {"steps": arguments.sampling_steps}

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pbitstream.compiler.activations import Batch, Part, Source
+from pbitstream.compiler.activations import Batch, Part, Source, check_batch
 from pbitstream.compiler.equilibrium import clamped_units, equilibrium
 from pbitstream.compiler.lower import Lowered
 from pbitstream.devices.protocol import CLIP_NAMES, Device
 from pbitstream.diffusion.metrics import ReadoutMetrics, readout_metrics
+from pbitstream.errors import SpecError
 from pbitstream.spec.words import BIAS
 
 __all__ = ["SYSTEMS", "Evaluation", "biases", "evaluate"]
@@ -109,6 +110,7 @@ def evaluate(
     done = 0
     for batch in source.batches(names, part):
         for piece in _pieces(batch, None if rows is None else rows - done):
+            check_batch(piece.layers, names)
             clamp, clipped = lowered.clamp(piece.layers)
             h, cut = biases(lowered, piece)
             clips["clamp"] += clipped
@@ -129,6 +131,8 @@ def evaluate(
             tell("relax", done, rows or 0)
         if rows is not None and done >= rows:
             break
+    if not done:
+        raise SpecError(f"the source has no rows of the part {part} to judge on")
     layers: dict[str, dict[str, ReadoutMetrics]] = {}
     values: dict[str, Values] = {}
     for name, parts in found.items():

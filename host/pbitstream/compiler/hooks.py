@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pbitstream.compiler.activations import Batch, Part
 from pbitstream.errors import FileFormatError, MissingExtraError, SpecError
 
-__all__ = ["TorchSource", "diffusers_calls", "diffusers_skips", "open_diffusers"]
+__all__ = ["DIFFUSERS_TIMES", "TorchSource", "diffusers_calls", "diffusers_skips",
+           "open_diffusers"]
 
 Values = NDArray[np.float64]
 #: Arguments of one forward pass, and what a conditioning net sees of its rows or None.
@@ -24,6 +25,8 @@ Call = tuple[tuple[Any, ...], Values | None]
 
 #: The noise levels of a DDPM: a linear schedule of 1,000 betas, as diffusers has by default.
 DDPM_STEPS, FIRST_BETA, LAST_BETA = 1000, 1e-4, 0.02
+#: Noise levels at which every image is taken.
+DIFFUSERS_TIMES = 4
 
 
 class TorchSource:
@@ -145,7 +148,7 @@ def diffusers_skips(module: Any) -> list[str]:
 
 
 def diffusers_calls(
-    module: Any, images: Values, *, times: int = 4, batch: int = 32, seed: int = 0
+    module: Any, images: Values, *, times: int = DIFFUSERS_TIMES, batch: int = 32, seed: int = 0
 ) -> Callable[[Part], Iterator[Call]]:
     """Return the calls of a `UNet2DModel` on noisy images, for `TorchSource`.
 

@@ -19,7 +19,7 @@ References
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbitstream.codes import codes
-from pbitstream.compiler.activations import Batch, Source
+from pbitstream.compiler.activations import Batch, Skip, Source, units
 from pbitstream.compiler.equilibrium import clamped_units
 from pbitstream.compiler.lower import Lowered
 from pbitstream.compiler.minimise import minimise
@@ -35,9 +35,9 @@ from pbitstream.conditioning import Conditioning, Stage
 from pbitstream.coupling import apply_coupling
 from pbitstream.errors import SpecError
 from pbitstream.layers import Linear, Quad, Silu
-from pbitstream.spec.words import BIAS, K2
+from pbitstream.spec.words import BIAS, K2, MAX_LOW_RANK_DIM
 
-__all__ = ["Form", "attach_interface", "missing_bias", "parse_interface"]
+__all__ = ["Form", "attach_interface", "check_interface", "missing_bias", "parse_interface"]
 
 Values = NDArray[np.float64]
 Report = Callable[[str, int, int], None]
@@ -98,6 +98,19 @@ def missing_bias(lowered: Lowered, batch: Batch) -> Values:
     return np.asarray(h)
 
 
+def check_interface(
+    form: Form, skips: Sequence[Skip], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise SpecError, before anything is fitted, if the free layers cannot have an interface."""
+    targets = list(dict.fromkeys(skip.target for skip in skips))
+    if len(targets) > 1 or units(shapes[targets[0]]) > MAX_LOW_RANK_DIM:
+        raise SpecError("an interface drives one module, one --skip to a layer of at most "
+                        f"{MAX_LOW_RANK_DIM} units, not {', '.join(targets)}; use --interface none")
+    if units(shapes[targets[0]]) < form.width:
+        raise SpecError(f"an interface of width {form.width} needs a layer of as many units, not "
+                        f"{targets[0]} with {units(shapes[targets[0]])}")
+
+
 def attach_interface(
     lowered: Lowered,
     source: Source,
@@ -112,27 +125,23 @@ def attach_interface(
     Raises
     ------
     SpecError
-        If the rows have no inputs, or more than one module would have to be driven.
+        If the rows have no inputs.
     """
     if sample.inputs is None:
         raise SpecError("an interface needs inputs of every row, and the source gives none; use "
                         "--interface none")
     program = lowered.program
-    layers = lowered.fitted.targets
-    modules = [m.name for m in program.topology.modules
-               if not m.clamped and not m.name.endswith(".hub")]
-    if len(modules) > 1:
-        raise SpecError(f"an interface drives one module, and the free layers {', '.join(layers)} "
-                        f"have {len(modules)}; use --interface none, or one --skip to a layer of "
-                        "at most 128 units")
+    (layer,) = lowered.fitted.targets
+    (module,) = (m.name for m in program.topology.modules
+                 if not m.clamped and not m.name.endswith(".hub"))
     features = None
     z = sample.inputs
     if source.features is not None:
         features = codes(source.features, BIAS).astype(np.int16)
         assert sample.rows is not None
         z = np.concatenate([z, features[sample.rows] * BIAS.value(1)], axis=1)
-    wanted = missing_bias(lowered, sample)[:, lowered.places[layers[0]]]
-    stages = _FITS[form.kind](form, z, wanted, modules[0], lowered, sample,
+    wanted = missing_bias(lowered, sample)[:, lowered.places[layer]]
+    stages = _FITS[form.kind](form, z, wanted, module, lowered, sample,
                               np.random.default_rng(seed), report or (lambda what, done, of: None))
     net = Conditioning(sample.inputs.shape[1], stages, features)
     return replace(lowered, program=replace(program, conditioning=net))

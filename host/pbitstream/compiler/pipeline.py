@@ -13,7 +13,7 @@ from pbitstream.compiler.curve import RankCurve
 from pbitstream.compiler.factors import METHODS
 from pbitstream.compiler.fit import Fitted, fit_banks, layer_of, needed_pairs
 from pbitstream.compiler.gram import Gram
-from pbitstream.compiler.interface import attach_interface, parse_interface
+from pbitstream.compiler.interface import attach_interface, check_interface, parse_interface
 from pbitstream.compiler.local import Weights, local_between
 from pbitstream.compiler.lower import Lowered, lower
 from pbitstream.compiler.sample import Sample
@@ -28,6 +28,7 @@ Values = NDArray[np.float64]
 Report = Callable[[str, int, int], None]
 
 METHOD_NAMES = (*METHODS, "sketch")
+RANK_DEPENDENT = ("paper", "cross", "random")
 #: Layers above this have Gram matrices of half a gigabyte and more.
 LARGEST_GRAM = 8192
 
@@ -42,7 +43,7 @@ class Compiled:
         The program, with the fit behind it and the places of all layers.
     curves
         R² on held-out rows of every rank from 1, by skip; of the low-rank bank alone, fitted
-        without local weights.
+        without local weights; empty where gains depend on the rank.
     rows
         Rows that were fitted.
     seconds
@@ -125,6 +126,8 @@ def compile_unet(
         raise SpecError(f"rank must be between 1 and {MAX_RANK}, not {rank}")
     form = parse_interface(interface)
     check_skips(skips, source.shapes)
+    if form is not None:
+        check_interface(form, skips, source.shapes)
     names = list(dict.fromkeys(layer for skip in skips for layer in skip))
     seconds: dict[str, float] = {}
     began = time.perf_counter()
@@ -166,7 +169,8 @@ def compile_unet(
     if form is not None:
         lowered = attach_interface(lowered, source, form, sample.batch, seed=seed, report=report)
         lap("interface")
-    measured = _curves(source, fitted, curves, names, tell)
+    # Of methods whose gains depend on the rank, a part of a wider fit is no fit of a lower rank.
+    measured = {} if method in RANK_DEPENDENT else _curves(source, fitted, curves, names, tell)
     lap("held-out curves")
     settings = {"skips": " ".join(f"{s}:{t}" for s, t in skips), "rank": rank, "method": method,
                 "band": band, "stencil": stencil, "interface": interface, "seed": seed,

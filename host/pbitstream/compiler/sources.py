@@ -43,7 +43,8 @@ class DigitsSource:
     repeat: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        for name in ("unet.head.weight", "times", "time_frequencies"):
+        blocks = [f"unet.{block}.in.weight" for block in unet.MODULES]
+        for name in (*blocks, "unet.head.weight", "times", "time_frequencies"):
             self.model[name]
         object.__setattr__(self, "repeat", len(self.model["times"]))
         if len(self.training) <= HELD_OUT:

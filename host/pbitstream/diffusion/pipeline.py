@@ -21,9 +21,9 @@ from pbitstream.devices.protocol import Device
 from pbitstream.devices.registry import open_device
 from pbitstream.diffusion import schedule
 from pbitstream.diffusion.digits import SIDE
-from pbitstream.diffusion.generators.diffusion import DiffusionGenerator
+from pbitstream.diffusion.generators.diffusion import DiffusionGenerator, Relaxed
 from pbitstream.diffusion.generators.registry import open_generator
-from pbitstream.diffusion.sampler import CLIP, next_sample
+from pbitstream.diffusion.sampler import CLIP, next_sample, start_noise
 from pbitstream.errors import MissingExtraError, SpecError
 
 __all__ = ["ImagePipelineOutput", "Pipeline", "Scheduler", "SchedulerOutput"]
@@ -208,9 +208,15 @@ class Pipeline:
         if self.device is None:
             self.to("emulator:")
         assert self.device is not None
-        sampling = DiffusionGenerator(self.unet, sampling_steps=num_inference_steps, eta=eta)
-        drawn = sampling.draw(self.device, batch_size, seed=generator, report=callback)
-        images = ((drawn.images.clip(-1, 1) + 1) / 2).reshape(batch_size, SIDE, SIDE, 1)
+        scheduler = self.scheduler
+        scheduler.set_timesteps(num_inference_steps)
+        denoise = Relaxed(DiffusionGenerator(self.unet), self.device, generator)
+        x, draw = start_noise(batch_size, generator)
+        for number, row in enumerate(scheduler.timesteps.tolist()):
+            x = scheduler.step(denoise(x, row), row, x, eta=eta, generator=draw).prev_sample
+            if callback is not None:
+                callback("sampling steps", number + 1, num_inference_steps)
+        images = ((x.clip(-1, 1) + 1) / 2).reshape(batch_size, SIDE, SIDE, 1)
         return ImagePipelineOutput(images if output_type == "np" else _pictures(images))
 
 

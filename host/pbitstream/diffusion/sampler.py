@@ -199,6 +199,8 @@ def next_sample(
     noise : array, shape (count, 64)
         Standard normal; None, and not needed, where eta = 0.
     """
+    if not 0.0 <= eta <= 1.0:
+        raise SpecError(f"eta must be between 0 (DDIM) and 1 (DDPM), not {eta}")
     (alpha, then_alpha), (sigma, then_sigma) = schedule.alpha_sigma([now, then])
     spread = eta * then_sigma / sigma * np.sqrt(1.0 - (alpha / then_alpha) ** 2)
     kept = np.sqrt(then_sigma**2 - spread**2)

@@ -56,8 +56,13 @@ def inference_ledger(model: Model, program: Program) -> dict[str, Any]:
     flips = Entry("energy of a p-bit flip", P_BIT_FLIP, "J", "measured by its author",
                   "KV260, above idle: another kind of unit, no banks")
     work = by_name["multiplications in them"]
-    decoder = Entry("multiplications of the U-Net's decoder", float(_decoder_work(model)),
-                    "multiplications", "counted", "blocks d2 and d1, which the substrate replaces")
+    net = by_name["multiplications of the conditioning net"]
+    assert work.value is not None
+    assert net.value is not None
+    done = Entry("multiplications of relaxation and conditioning net", work.value + net.value,
+                 "multiplications", "counted", "program")
+    digital = Entry("multiplications of the U-Net's blocks", float(_block_work(model)),
+                    "multiplications", "counted", "e1 to d1: no encoder runs beside the substrate")
     counted = tuple(by_name[name] for name in ("unit updates", "reads", "writes"))
     factors = [
         Factor("the paper's: energy of a GPU forward pass over that of one equilibrium",
@@ -72,10 +77,10 @@ def inference_ledger(model: Model, program: Program) -> dict[str, Any]:
         Factor("ours, updates only, as if each cost a p-bit flip",
                (by_name["unit updates"], flips, baseline), None,
                "one term of a sum, of another kind of unit, and no baseline"),
-        Factor("multiplications: the U-Net's decoder, over the relaxation in its place",
-               (decoder, work), decoder.over(work),
-               "below 1 the substrate does more; its energy per multiplication must be lower by "
-               "the inverse before any advantage begins"),
+        Factor("multiplications: the U-Net's blocks, over relaxation and conditioning net in their "
+               "place", (digital, done), digital.over(done),
+               "at unequal quality, see F-MSE in pbitstream infer; at below 1 the substrate would "
+               "do more"),
     ]
     return {"terms": [asdict(entry) for entry in terms],
             "factors": [factor.to_dict() for factor in factors]}
@@ -112,10 +117,10 @@ def _terms(program: Program) -> list[Entry]:
     ]
 
 
-def _decoder_work(model: Model) -> int:
-    """Return the multiplications of the U-Net's blocks d2 and d1 for one state."""
+def _block_work(model: Model) -> int:
+    """Return the multiplications of the U-Net's five blocks for one state."""
     total = 0
-    for name in ("d2", "d1"):
+    for name in unet.MODULES:
         pixels = math.prod(unet.MODULES[name][1:])
         for layer in ("in", "mid", "out"):
             total += pixels * math.prod(model[f"unet.{name}.{layer}.weight"].shape)

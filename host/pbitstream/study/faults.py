@@ -23,17 +23,20 @@ class Faults:
     method = (
         "The layer with a rank-16 bank, a local band and 2,560 weights, T = .01. A dead coupling "
         "is a factor or a band weight of 0; a dead unit couples to nothing and reads 0, the "
-        "layer's mean. Nothing is compiled around the faults. 360 held-out digits at five noise "
+        "layer's mean. Nothing is compiled around the faults. 360 test digits at five noise "
         "levels. A seed draws the faults, image noise and substrate noise."
     )
     parameters: ClassVar = {"kind": "dead", "per_cent": "share %"}
     figures = QUALITY
     panels = (Panel("R² over the training mean", "per_cent", ("r2",), lines="kind"),
               Panel("F-MSE", "per_cent", ("f_mse",), lines="kind"))
-    identity = "yield 1"
-
     def __init__(self, subject: Subject | None = None) -> None:
         self.subject = subject or Subject()
+
+    @property
+    def identity(self) -> str:
+        """The topic and its subject."""
+        return f"yield of {self.subject.identity}"
 
     def points(self) -> list[Point]:
         """Return both kinds at every share."""
@@ -48,8 +51,8 @@ class Faults:
         else:
             program = dead_couplings(lowered.program, share, seed)
             faults = replace(Imperfect.none(program), program=program)
-        values = self.subject.read(device, lowered, seed, faults=faults)
-        return self.subject.quality(values, lowered, seed)
+        reading = self.subject.read(device, lowered, seed, faults=faults)
+        return self.subject.quality(reading, lowered, seed)
 
     def conclusions(self, rows: Sequence[Row]) -> list[str]:
         """Return what one per cent costs."""

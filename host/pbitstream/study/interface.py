@@ -20,7 +20,7 @@ class Interface:
     question = "How much does a digital conditioning net add, for how many weights?"
     method = (
         "Nets are fitted to what rank-k banks leave of the U-Net's d1, quantised, and run in "
-        "integers before every relaxation; T = .01, 360 held-out digits at five noise levels. "
+        "integers before every relaxation; T = .01, 360 test digits at five noise levels. "
         "quad: 4 numbers, their products, 16 to D; RxH: two hidden layers. A seed draws image "
         "noise and substrate noise."
     )
@@ -30,10 +30,13 @@ class Interface:
         Panel("R² over the training mean", "form", ("r2",), lines="rank"),
         Panel("F-MSE", "form", ("f_mse",), lines="rank"),
     )
-    identity = "interface 1"
-
     def __init__(self, subject: Subject | None = None) -> None:
         self.subject = subject or Subject()
+
+    @property
+    def identity(self) -> str:
+        """The topic and its subject."""
+        return f"interface of {self.subject.identity}"
 
     def points(self) -> list[Point]:
         """Return every form at every rank."""
@@ -43,8 +46,8 @@ class Interface:
         """Return the figures of one form and rank."""
         lowered = self.subject.compiled(int(point["rank"]), interface=str(point["form"]))
         net = lowered.program.conditioning
-        values = self.subject.read(device, lowered, seed)
-        return {**self.subject.quality(values, lowered, seed),
+        reading = self.subject.read(device, lowered, seed)
+        return {**self.subject.quality(reading, lowered, seed),
                 "weights": 0.0 if net is None else float(net.weights)}
 
     def conclusions(self, rows: Sequence[Row]) -> list[str]:

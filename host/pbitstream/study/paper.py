@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pbitstream.compiler.lower import Lowered
 from pbitstream.devices.protocol import Device
 from pbitstream.study.base import Figure, Panel, Point, Row
-from pbitstream.study.subject import QUALITY, Subject
+from pbitstream.study.subject import QUALITY, Reading, Subject
 
 __all__ = ["Paper", "global_cosine", "shift"]
 
@@ -48,7 +48,7 @@ class Paper:
     name = "paper"
     question = "What does the paper's table show under metrics that cannot be fooled?"
     method = (
-        "The digits U-Net's d1, driven by e1, T = .01 unless said, 360 held-out digits at five "
+        "The digits U-Net's d1, driven by e1, T = .01 unless said, 360 test digits at five "
         "noise levels. The paper's metric standardises all activations by two numbers, then takes "
         "a plain cosine. Oracle bias: the U-Net's own d1 as bias, no bank; constant: the mean over "
         "training. A seed draws image noise, substrate noise and random factors."
@@ -58,16 +58,20 @@ class Paper:
         Figure("paper", "paper's", "the paper's metric", 4),
         Figure("plain", "plain", "plain cosine", 4),
         *QUALITY[:3],
+        QUALITY[-1],
         Figure("shift", "shift", "how far the coupling moves the layer, over its length", 2),
     )
     panels = (
         Panel("the paper's metric, and R²", "system", ("paper", "r2", "shuffled"),
               limits=(-1.5, 1.05)),
     )
-    identity = "paper 1"
-
     def __init__(self, subject: Subject | None = None) -> None:
         self.subject = subject or Subject()
+
+    @property
+    def identity(self) -> str:
+        """The topic and its subject."""
+        return f"paper of {self.subject.identity}"
 
     def points(self) -> list[Point]:
         """Return the systems."""
@@ -77,16 +81,17 @@ class Paper:
         """Return the figures of one system."""
         subject, name = self.subject, str(point["system"])
         method, rank, band, interface = SYSTEMS[name]
-        own = seed if method == "random" else 0
+        own = seed if name.startswith("random") else 0
         lowered = subject.compiled(rank, method=method, band=band, interface=interface, seed=own)
         if name == "constant":
-            values = np.tile(_mean(lowered), (len(subject.states(seed).truth), 1))
+            count = len(subject.states(seed).truth)
+            reading = Reading(np.tile(_mean(lowered), (count, 1)), 0.0)
         elif name.startswith("oracle"):
-            values = self._oracle(device, lowered, seed, HEAT.get(name, 0.01))
+            reading = self._oracle(device, lowered, seed, HEAT.get(name, 0.01))
         else:
-            values = subject.read(device, lowered, seed, means=name != RAW)
-        truth = subject.states(seed).truth
-        return {**subject.quality(values, lowered, seed),
+            reading = subject.read(device, lowered, seed, means=name != RAW)
+        values, truth = reading.values, subject.states(seed).truth
+        return {**subject.quality(reading, lowered, seed),
                 "paper": global_cosine(values, truth), "shift": shift(values, _mean(lowered))}
 
     def conclusions(self, rows: Sequence[Row]) -> list[str]:
@@ -104,7 +109,7 @@ class Paper:
                 f"{by['HBC, k=16']['shuffled'].mean:.2f}.")
         return found
 
-    def _oracle(self, device: Device, lowered: Lowered, seed: int, temperature: float) -> Values:
+    def _oracle(self, device: Device, lowered: Lowered, seed: int, temperature: float) -> Reading:
         """Return what is read where the bias alone asks for the U-Net's own activations."""
         subject = self.subject
         batch = subject.states(seed).batch

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import takewhile
 from typing import ClassVar
 
 from pbitstream.devices.protocol import Device
@@ -14,7 +16,7 @@ __all__ = ["Quantisation"]
 #: Bits of every part, from what it comes with down.
 BITS = {"factors": (10, 8, 6, 5, 4, 3), "bias DAC": (16, 10, 8, 6, 5, 4),
         "readout ADC": (16, 10, 8, 6, 5, 4), "state": (24, 16, 12, 10, 8, 6)}
-#: Held-out digits; a coarse state is relaxed step by step.
+#: Test digits; a coarse state is relaxed step by step.
 IMAGES = 120
 
 
@@ -27,7 +29,7 @@ class Quantisation:
         "The layer with a rank-16 bank, a local band and 2,560 weights, T = .01. One part at a "
         "time gets fewer bits: factors in the program's tables; biases and clamps (DAC) and "
         f"readouts (ADC) of full scale +-8; the state register cut after every step. {IMAGES} "
-        "held-out digits at five noise levels. A seed draws image noise and substrate noise."
+        "test digits at five noise levels. A seed draws image noise and substrate noise."
     )
     parameters: ClassVar = {"part": "part", "bits": "bits"}
     figures = QUALITY
@@ -35,10 +37,13 @@ class Quantisation:
         Panel("R² over the training mean", "bits", ("r2",), lines="part"),
         Panel("F-MSE", "bits", ("f_mse",), lines="part"),
     )
-    identity = "quantisation 1"
-
     def __init__(self, subject: Subject | None = None) -> None:
         self.subject = subject or Subject(IMAGES)
+
+    @property
+    def identity(self) -> str:
+        """The topic and its subject."""
+        return f"quantisation of {self.subject.identity}"
 
     def points(self) -> list[Point]:
         """Return every part with every number of bits."""
@@ -55,17 +60,21 @@ class Quantisation:
         elif bits < BITS[part][0]:
             name = {"bias DAC": "bias", "readout ADC": "readout", "state": "state"}[part]
             converters = Converters(**{name: bits})
-        values = self.subject.read(device, lowered, seed, faults=faults, converters=converters)
-        return self.subject.quality(values, lowered, seed)
+        reading = self.subject.read(device, lowered, seed, faults=faults, converters=converters)
+        return self.subject.quality(reading, lowered, seed)
 
     def conclusions(self, rows: Sequence[Row]) -> list[str]:
         """Return the fewest bits that cost less than .01 in R², by part."""
         found = []
         for part in BITS:
             own = [row for row in rows if row.point["part"] == part]
-            if own:
+            if own and own[0].point["bits"] == BITS[part][0]:
                 whole = own[0].figures["r2"].mean
-                enough = [row for row in own if row.figures["r2"].mean > whole - 0.01]
+                enough = list(takewhile(partial(_stands, whole - 0.01), own))
                 found.append(f"{part}: {enough[-1].point['bits']} bits lose less than .01 of R² "
                              f"({enough[-1].figures['r2'].mean:.3f} of {whole:.3f}).")
         return found
+
+
+def _stands(least: float, row: Row) -> bool:
+    return row.figures["r2"].mean > least

@@ -21,7 +21,7 @@ class Rank:
     question = "How does the error fall with rank, and what is the best construction?"
     method = (
         "The digits U-Net's d1 driven by e1, compiled by each method, fixed-point Langevin "
-        "dynamics at T = .01, 360 held-out digits at five noise levels. Connections: 2 D k + k of "
+        "dynamics at T = .01, 360 test digits at five noise levels. Connections: 2 D k + k of "
         "a rank-k bank, and the wires of a band, against D² = 16,384. A seed draws image noise and "
         "substrate noise."
     )
@@ -32,10 +32,13 @@ class Rank:
               limits=(-0.05, 1.0)),
         Panel("F-MSE", "rank", ("f_mse",), lines="method", logarithmic="x"),
     )
-    identity = "rank 1"
-
     def __init__(self, subject: Subject | None = None) -> None:
         self.subject = subject or Subject()
+
+    @property
+    def identity(self) -> str:
+        """The topic and its subject."""
+        return f"rank of {self.subject.identity}"
 
     def points(self) -> list[Point]:
         """Return every method at every rank."""
@@ -46,11 +49,11 @@ class Rank:
         method, band = str(point["method"]), point["method"] == LOCAL
         lowered = self.subject.compiled(int(point["rank"]), method="hbc" if band else method,
                                         band=band)
-        values = self.subject.read(device, lowered, seed)
+        reading = self.subject.read(device, lowered, seed)
         (fit,) = lowered.fitted.banks.values()
         factors = fit.factors
         wires = 0 if fit.local is None else fit.local.wires
-        return {**self.subject.quality(values, lowered, seed),
+        return {**self.subject.quality(reading, lowered, seed),
                 "connections": float(factors.a.size + factors.b.size + factors.rank + wires)}
 
     def conclusions(self, rows: Sequence[Row]) -> list[str]:

@@ -1,11 +1,13 @@
 """Runs a topic cell by cell, a cell being one point with one seed, and keeps what is done."""
 
+import hashlib
 import json
 import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pbitstream
 from pbitstream.devices.protocol import Device
 from pbitstream.errors import FileFormatError, SpecError
 from pbitstream.spec import spec_digest
@@ -13,6 +15,8 @@ from pbitstream.study.base import MIN_SEEDS, Point, Row, Study, Topic, spread
 
 __all__ = ["Cells", "run_topic"]
 
+#: Folders of the package whose code decides figures.
+SOURCES = ("compiler", "diffusion", "emulator", "study")
 #: Called with (what is being done, how many are done, of how many).
 Report = Callable[[str, int, int], object]
 
@@ -32,7 +36,7 @@ class Cells:
 
     def __init__(self, path: Path | None, identity: str) -> None:
         self.path = path
-        self.identity = f"{identity} {spec_digest()[:16]}"
+        self.identity = f"{identity}, code {_code_digest()}, spec {spec_digest()[:16]}"
         self.found: dict[str, dict[str, float]] = {}
         if path is not None:
             self._open(path)
@@ -126,6 +130,16 @@ def run_topic(
                                 for figure in topic.figures}))
     tell("done", total, total)
     return Study(topic, numbers, tuple(rows))
+
+
+def _code_digest() -> str:
+    """Return a digest of the sources that figures come from: other code is another study."""
+    state = hashlib.sha256()
+    root = Path(pbitstream.__file__).parent
+    for folder in SOURCES:
+        for path in sorted((root / folder).rglob("*.py")):
+            state.update(path.read_bytes())
+    return state.hexdigest()[:16]
 
 
 def _key(point: Point, seed: int) -> str:

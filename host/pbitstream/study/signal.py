@@ -15,6 +15,8 @@ from pbitstream.study.subject import Subject
 
 __all__ = ["Signal"]
 
+#: Apart from every seed of a study: a second stream of noise.
+OTHER = 1 << 32
 #: Method, rank, interface, and temperature of every system.
 SYSTEMS: dict[str, tuple[str, int, str, float]] = {
     "bank alone, k = 16": ("hbc", 16, "none", 0.01),
@@ -50,10 +52,13 @@ class Signal:
     )
     panels = (Panel("thermal deviation over signal", "system", ("deficit",), logarithmic="y"),
               Panel("signal-to-noise ratio, 256 steps", "system", ("ratio",), logarithmic="y"))
-    identity = "signal 1"
-
     def __init__(self, subject: Subject | None = None) -> None:
         self.subject = subject or Subject()
+
+    @property
+    def identity(self) -> str:
+        """The topic and its subject."""
+        return f"signal of {self.subject.identity}"
 
     def points(self) -> list[Point]:
         """Return the systems."""
@@ -74,7 +79,7 @@ class Signal:
         layer = lowered.fitted.layers["d1"]
         first, second = (
             layer.normalised(subject.read(device, lowered, seed, temperature=temperature,
-                                          noise=noise)) for noise in (seed, seed + (1 << 32)))
+                                          noise=own).values) for own in (seed, seed + OTHER))
         noise = float(np.sqrt(((first - second) ** 2).mean() / 2))
         margins = program.margins()
         per_step = (margins.error_scale or 0.0) * math.sqrt(temperature / 0.01)

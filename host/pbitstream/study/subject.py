@@ -1,13 +1,14 @@
 """What most studies run: the digits U-Net's layer d1, driven by e1 through a compiled program.
 
 The program is compiled from training images and run under fixed-point Langevin dynamics on the
-held-out digits, each at five noise levels. A seed s draws the image noise by
+test digits, each at five noise levels. A seed s draws the image noise by
 ``RandomState(1000 + s)`` and is the seed of the substrate.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from pbitstream.spec.words import BIAS
 from pbitstream.study.base import Figure
 from pbitstream.study.imperfect import Imperfect, coarse, coarse_state
 
-__all__ = ["QUALITY", "Converters", "Subject"]
+__all__ = ["QUALITY", "Converters", "Reading", "Subject"]
 
 Values = NDArray[np.float64]
 
@@ -44,6 +45,7 @@ QUALITY = (
     Figure("r2", "R²", "over the training mean"),
     Figure("shuffled", "shuffled\nR²", "the same with another image's readout", 2),
     Figure("f_mse", "F\nMSE", "error of the denoiser's output, one convolution after the layer"),
+    Figure("clips", "clips\nper M", "clipped operations per million unit updates", 1),
 )
 
 
@@ -54,6 +56,13 @@ class Converters:
     bias: int | None = None
     readout: int | None = None
     state: int | None = None
+
+
+class Reading(NamedTuple):
+    """Activations of d1, (states, 128), and clipped operations per million unit updates."""
+
+    values: Values
+    clips: float
 
 
 class States:
@@ -82,7 +91,7 @@ class Subject:
     Attributes
     ----------
     images
-        Held-out digits that are used, the first so many.
+        Test digits that are used, the first so many.
     """
 
     images: int = 360
@@ -100,6 +109,12 @@ class Subject:
         """The same for the compiler, activations kept: 30 programs are compiled from them."""
         kept = cache(lambda part: list(self.digits.batches(list(SKIP), part)))
         return ArraySource(self.digits.shapes, kept, self.digits.features, self.digits.repeat)
+
+    @property
+    def identity(self) -> str:
+        """The U-Net, the images and the noise levels."""
+        digest = hashlib.sha256(shipped(MODEL).read_bytes()).hexdigest()[:16]
+        return f"{MODEL} {digest}, {self.images} images, every {EVERY}th time, noise from {SEED}"
 
     def compiled(
         self, rank: int = 16, *, method: str = "hbc", band: bool = False, interface: str = "none",
@@ -136,8 +151,8 @@ class Subject:
         uncoupled: bool = False,
         noise: int | None = None,
         means: bool = True,
-    ) -> Values:
-        """Relax all states of a seed and return the activations of d1, (states, 128).
+    ) -> Reading:
+        """Relax all states of a seed and read d1.
 
         Parameters
         ----------
@@ -159,10 +174,13 @@ class Subject:
         bits = converters or Converters()
         layers = {name: values if means else values + lowered.fitted.layers[name].mean
                   for name, values in batch.layers.items() if name in lowered.fitted.layers}
-        clamp = lowered.clamp(layers)[0] * (not uncoupled)
-        h = (biases(lowered, batch)[0] if bias is None else bias) + faults.offset
+        clamp, clips = lowered.clamp(layers)
+        clamp = clamp * (not uncoupled)
+        given, cut = biases(lowered, batch) if bias is None else (bias, 0)
+        asked = np.where(faults.dead, 0.0, given + faults.offset)
         # An offset can push a bias off its scale, where it ends.
-        h = np.clip(np.where(faults.dead, 0.0, h), *LIMITS)
+        h = np.clip(asked, *LIMITS)
+        clips += cut + int((h != asked).sum())
         if bits.bias is not None:
             h, clamp = coarse(h, bits.bias), coarse(clamp, bits.bias)
         settings = None
@@ -172,18 +190,24 @@ class Subject:
         device.load(faults.program)
         parts, noise = [], seed if noise is None else noise
         for first in range(0, len(h), BATCH):
-            cut = slice(first, first + BATCH)
-            held = clamp[cut] if clamp.size else None
-            parts.append(_mean(device, lowered, h[cut], held, settings, noise, first, bits.state))
+            part = slice(first, first + BATCH)
+            held = clamp[part] if clamp.size else None
+            mean, count = _mean(device, lowered, h[part], held, settings, noise, first, bits.state)
+            parts.append(mean)
+            clips += count
         x = np.concatenate(parts)
         if bits.readout is not None:
             x = coarse(x, bits.readout)
         x[:, faults.dead] = 0.0
         layer = lowered.fitted.layers["d1"]
-        return np.asarray(layer.scale * x[:, lowered.places["d1"]] + layer.mean * means)
+        values = np.asarray(layer.scale * x[:, lowered.places["d1"]] + layer.mean * means)
+        units = sum(m.dim for m in program.topology.modules if not m.clamped)
+        updates = units * (program.burn_in + program.steps) * len(x)
+        return Reading(values, 1e6 * clips / updates)
 
-    def quality(self, values: Values, lowered: Lowered, seed: int) -> dict[str, float]:
+    def quality(self, reading: Reading, lowered: Lowered, seed: int) -> dict[str, float]:
         """Return the figures of `QUALITY`, and ``plain``, the plain cosine."""
+        values = reading.values
         states, mean = self.states(seed), lowered.fitted.layers["d1"].mean
         f = unet.head(self.digits.model.tensors, values)
         other = np.roll(values, states.repeat, axis=0)
@@ -193,24 +217,27 @@ class Subject:
             "r2": r_squared(values, states.truth, mean),
             "shuffled": r_squared(other, states.truth, mean),
             "f_mse": float(((f - states.target) ** 2).mean()),
+            "clips": reading.clips,
         }
 
 
 def _mean(
     device: Device, lowered: Lowered, h: Values, clamp: Values | None, settings: Settings | None,
     seed: int, first: int, state_bits: int | None,
-) -> Values:
-    """Return window means; with a coarse state, step by step, since it is cut after each."""
+) -> tuple[Values, int]:
+    """Return window means and clips; with a coarse state step by step, cut after each."""
     program = lowered.program
     if state_bits is None:
-        return device.relax(h, clamp=clamp, steps=program.steps, burn_in=program.burn_in,
-                            settings=settings, seed=seed, first_chain=first).mean
-    state, total = None, np.zeros_like(h)
+        readout = device.relax(h, clamp=clamp, steps=program.steps, burn_in=program.burn_in,
+                               settings=settings, seed=seed, first_chain=first)
+        return readout.mean, sum(readout.saturated.values())
+    state, total, clips = None, np.zeros_like(h), 0
     for step in range(program.burn_in + program.steps):
         readout = device.relax(h, clamp=clamp, steps=1, settings=settings, seed=seed,
                                first_chain=first, state=state)
+        clips += sum(readout.saturated.values())
         state = readout.state
         state.units[:] = coarse_state(state.units, state_bits)
         if step >= program.burn_in:
             total += readout.mean
-    return total / program.steps
+    return total / program.steps, clips

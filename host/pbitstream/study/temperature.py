@@ -24,7 +24,7 @@ class Temperature:
     method = (
         "The layer with a rank-16 bank and a local band, 32 + 256 steps of dt = 1/4 at every "
         "temperature. Error: rms distance of a readout from the exact equilibrium, in units of the "
-        "layer's deviation; predicted: sqrt(2 T / (dt N) mean (K - J)^-2). 360 held-out digits at "
+        "layer's deviation; predicted: sqrt(2 T / (dt N) mean (K - J)^-2). 360 test digits at "
         "five noise levels. A seed draws image noise and substrate noise."
     )
     parameters: ClassVar = {"temperature": "T"}
@@ -37,10 +37,13 @@ class Temperature:
         Panel("error of a readout", "temperature", ("error", "predicted")),
         Panel("R² over the training mean", "temperature", ("r2",)),
     )
-    identity = "temperature 1"
-
     def __init__(self, subject: Subject | None = None) -> None:
         self.subject = subject or Subject()
+
+    @property
+    def identity(self) -> str:
+        """The topic and its subject."""
+        return f"temperature of {self.subject.identity}"
 
     def points(self) -> list[Point]:
         """Return the temperatures."""
@@ -51,14 +54,14 @@ class Temperature:
         subject, temperature = self.subject, float(point["temperature"])
         lowered = subject.compiled(16, band=True)
         program = lowered.program
-        values = subject.read(device, lowered, seed, temperature=temperature)
+        reading = subject.read(device, lowered, seed, temperature=temperature)
         layer, place = lowered.fitted.layers["d1"], lowered.places["d1"]
         clamp = lowered.clamp(subject.states(seed).batch.layers)[0]
         exact = equilibrium(program, clamp)[:, place]
-        error = float(np.sqrt(((layer.normalised(values) - exact) ** 2).mean()))
+        error = float(np.sqrt(((layer.normalised(reading.values) - exact) ** 2).mean()))
         margins = program.margins()
         scale = (margins.error_scale or 0.0) * math.sqrt(temperature / 0.01)
-        return {**subject.quality(values, lowered, seed), "error": error,
+        return {**subject.quality(reading, lowered, seed), "error": error,
                 "predicted": scale / math.sqrt(program.steps)}
 
     def conclusions(self, rows: Sequence[Row]) -> list[str]:

@@ -27,7 +27,7 @@ from pbitstream.model import Model
 from pbitstream.program import Program, check_window
 from pbitstream.spec.words import BIAS
 
-__all__ = ["DiffusionGenerator", "digital_images", "equilibrium_images"]
+__all__ = ["DiffusionGenerator", "Relaxed", "digital_images", "equilibrium_images"]
 
 Values = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -113,7 +113,7 @@ class DiffusionGenerator:
         """Draw images; see `Generator.draw`. `frames` are the start and every estimate."""
         if labels is not None:
             raise SpecError("labels must be left out: a diffusion model here takes none")
-        relaxed = _Relaxed(self, device, seed)
+        relaxed = Relaxed(self, device, seed)
         frames: list[Frame] = []
         for step in sampler.sampling_steps(relaxed, count, seed, steps=self.sampling_steps,
                                            eta=self.eta):
@@ -125,8 +125,11 @@ class DiffusionGenerator:
         return Drawn(frames[-1].images, None, tuple(frames), relaxed.updates, relaxed.clips)
 
 
-class _Relaxed:
-    """The device as the sampler's denoiser; counts updates and clips, keeps the states."""
+class Relaxed:
+    """The device as the sampler's denoiser; counts updates and clips, keeps the states.
+
+    A call ``F = relaxed(x, row)`` is the next sampling step of one run with this seed.
+    """
 
     def __init__(self, generator: DiffusionGenerator, device: Device, seed: int) -> None:
         self.generator, self.device, self.seed = generator, device, seed

@@ -41,12 +41,15 @@ from pbitstream.diffusion.schedule import SAMPLING_STEPS
 from pbitstream.errors import MissingExtraError, SpecError
 from pbitstream.model import Model, shipped
 
-__all__ = ["control_figures", "digital_figures", "judge_draws", "judge_generator", "summary"]
+__all__ = ["check_count", "control_figures", "digital_figures", "judge_draws",
+           "judge_generator", "summary"]
 
 Values = NDArray[np.float64]
 Labels = NDArray[np.int64]
 #: The model whose U-Net is the digital reference.
 DIGITAL = "digits-k16"
+#: Figures that compare with all ten digits.
+POOLED = ("frechet", "frechet_within", "mmd", "inception", "entropy")
 #: Clusters of the tables of independent pixels.
 CLUSTERS = (20, 100)
 #: Bootstrap resamples where only the figure is wanted, not its interval.
@@ -98,13 +101,14 @@ def judge_generator(
     -----
     About a second per seed besides the drawing, and as long again for all controls.
     """
-    _check(seeds, count, controls=controls)
+    check_count(seeds, count, controls=controls)
     draws = [generator.draw(device, count, seed=seed, report=report) for seed in seeds]
     return judge_draws(generator, draws, seeds, controls=controls)
 
 
 def judge_draws(
-    generator: Generator, draws: Sequence[Drawn], seeds: Sequence[int], *, controls: bool = True
+    generator: Generator, draws: Sequence[Drawn], seeds: Sequence[int], *, controls: bool = True,
+    pooled: bool = True,
 ) -> dict[str, Any]:
     """Return what `judge_generator` returns, of images that the generator has drawn already.
 
@@ -114,13 +118,15 @@ def judge_draws(
         What every seed drew, all of one count.
     controls
         As `judge_generator` takes it.
+    pooled
+        False where labels were chosen: figures that compare with all ten digits are then None.
     """
     counts = {len(drawn.images) for drawn in draws}
     if len(draws) != len(seeds) or len(counts) > 1:
         raise SpecError(f"draws must be one for each of {len(seeds)} seeds, of one count, not "
                         f"{len(draws)} of {sorted(counts)}")
     count = max(counts, default=0)
-    _check(seeds, count, controls=controls)
+    check_count(seeds, count, controls=controls)
     judge = Judge.open(generator.judge)
     reference = Reference.of(judge)
     training, missing = _training()
@@ -135,7 +141,8 @@ def judge_draws(
         "draws": [{"seed": seed, "figures": metrics.to_dict(), "updates": drawn.updates,
                    "clips": dict(drawn.clips)}
                   for seed, metrics, drawn in zip(seeds, found, draws)],
-        "figures": summary(found),
+        "figures": {name: figure if pooled or name not in POOLED else None
+                    for name, figure in summary(found).items()},
         "controls": control_figures(judge, reference, training, seeds, count) if controls else {},
         "missing": missing,
     }
@@ -163,7 +170,7 @@ def digital_figures(
     dict
         ``figures`` as `judge_generator` has them, and the ``images`` (count, 64) of the first seed.
     """
-    _check(seeds, count, controls=False)
+    check_count(seeds, count, controls=False)
     tell = report or (lambda what, done, total: None)
     judge, training = Judge.open("grey"), _training()[0]
     reference, model = Reference.of(judge), Model.open(shipped(DIGITAL))
@@ -214,7 +221,8 @@ def summary(found: Sequence[GenerationMetrics]) -> dict[str, Any]:
     return {name: _over([getattr(metrics, name) for metrics in found]) for name in FIGURES}
 
 
-def _check(seeds: Sequence[int], count: int, *, controls: bool) -> None:
+def check_count(seeds: Sequence[int], count: int, *, controls: bool) -> None:
+    """Raise SpecError unless images of these seeds, so many of each, can be judged."""
     if not seeds or len(set(seeds)) < len(seeds):
         raise SpecError(f"seeds must be one or more different ones, not {list(seeds)}")
     if controls and not 2 <= count <= TRAINING:

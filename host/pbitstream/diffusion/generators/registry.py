@@ -9,6 +9,7 @@ from pbitstream.diffusion.denoiser import Denoiser
 from pbitstream.diffusion.generators.base import Generator
 from pbitstream.diffusion.generators.diffusion import DiffusionGenerator
 from pbitstream.diffusion.generators.pbit import PbitGenerator
+from pbitstream.diffusion.substrate import SubstrateDenoiser
 from pbitstream.errors import FileFormatError, SpecError
 from pbitstream.model import FOLDER, Model, shipped, shipped_names
 from pbitstream.program import Program
@@ -66,6 +67,8 @@ def open_generator(name: str, **options: Any) -> Generator:
         return _make(PbitGenerator, name, model, options)
     if kind == "codesign":
         return _make(DiffusionGenerator, name, CodesignedDenoiser.of(model), options)
+    if kind == "substrate":
+        return _make(DiffusionGenerator, name, SubstrateDenoiser.of(model), options)
     raise SpecError(f"model must be one that draws images ({', '.join(generator_names())}), not "
                     f"{name}")
 
