@@ -8,13 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from pbitstream.devices.registry import open_device
+from pbitstream.devices.registry import device_schemes, open_device
 from pbitstream.diffusion.denoiser import Denoiser, noisy_states
 from pbitstream.diffusion.digits import held_out_digits
 from pbitstream.diffusion.evaluation import SYSTEMS, evaluate
 from pbitstream.model import Model, shipped
 from pbitstream.program import Program
 
+SCHEMES = ", ".join(f"{name}:" for name in sorted(device_schemes()))
 FIGURES = {"plain_cosine", "centred_cosine", "r2", "f_mse", "denoised_mse"}
 
 
@@ -241,7 +242,7 @@ def test_burn_in_brings_the_readout_to_its_equilibrium(run, small):
         (2, "--out must end in .npy, not 'x.txt'", ["--out", "x.txt"]),
         (2, "--out no/x.npy: there is no folder no; make it first", ["--out", "no/x.npy"]),
         (2, "--plot must end in .png or .pdf or .svg, not 'x.gif'", ["--plot", "x.gif"]),
-        (2, "device must be a URL that starts with one of emulator:, verilator:, not 'emulater:'",
+        (2, f"device must be a URL that starts with one of {SCHEMES}, not 'emulater:'",
          ["-d", "emulater:"]),
         (2, "emulator: takes the options engine and threads, not speed",
          ["-d", "emulator:?speed=9"]),

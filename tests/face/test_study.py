@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pbitstream.devices.registry import device_schemes
 from pbitstream.study import topics
 from pbitstream.study.mixing import Mixing
 from pbitstream.training import eqprop_study
@@ -70,7 +71,8 @@ def test_topics_and_errors(run, refused):
             "--sistems", "3")
     refused(2, "--plot must end in .png or .pdf or .svg, not 's.txt'", "study", "eqprop",
             "--plot", "s.txt")
-    refused(2, "device must be a URL that starts with one of emulator:, verilator:, not 'x'",
+    schemes = ", ".join(f"{name}:" for name in sorted(device_schemes()))
+    refused(2, f"device must be a URL that starts with one of {schemes}, not 'x'",
             "study", "eqprop", "-d", "x")
 
 

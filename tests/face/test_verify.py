@@ -13,6 +13,7 @@ from pbitstream.devices.comparison import compare
 from pbitstream.devices.protocol import CLIP_NAMES, Readout, State
 from pbitstream.emulator.device import Emulator
 from pbitstream.errors import MissingExtraError, SpecError
+from pbitstream.model import shipped_names
 
 #: Of the programs that are drawn here; enough for both kinds of module and of bank to be there.
 FEW = ("--random", "2", "--updates", "600")
@@ -287,8 +288,8 @@ def test_refusals(refused, run):
             "relax", "-d", "emulator:")
     refused(2, "--waves must end in .vcd, not 'x.fst'", "verify", "--bench", "relax", "--waves",
             "x.fst")
-    refused(5, "nothing: no such file; shipped are digits-judge, digits-judge-binary, digits-k16, "
-               "digits-k16.program, digits-test, ring-5", "verify", "nothing")
+    refused(5, f"nothing: no such file; shipped are {', '.join(shipped_names())}", "verify",
+            "nothing")
     done = run("verify", "--help")
     assert done.code == 0
     assert "pbitstream verify --bench relax --waves relax.vcd" in done.out

@@ -2,8 +2,12 @@
 
 from importlib import import_module
 
+from typing import TYPE_CHECKING
+
 from pbitstream.errors import SpecError
-from pbitstream.study.base import Topic
+
+if TYPE_CHECKING:
+    from pbitstream.study.base import Topic
 
 __all__ = ["QUESTIONS", "open_topic"]
 
@@ -23,7 +27,7 @@ QUESTIONS = {
 ELSEWHERE = {"yield": "faults"}
 
 
-def open_topic(name: str) -> Topic:
+def open_topic(name: str) -> "Topic":
     """Return a topic; SpecError if there is none of that name."""
     if name not in QUESTIONS:
         raise SpecError(f"topic must be one of {', '.join(QUESTIONS)}, not {name}")
