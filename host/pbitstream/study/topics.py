@@ -1,7 +1,6 @@
 """The topics there are, by name; each is imported when it is asked for."""
 
 from importlib import import_module
-
 from typing import TYPE_CHECKING
 
 from pbitstream.errors import SpecError
