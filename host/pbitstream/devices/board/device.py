@@ -62,6 +62,11 @@ class Board:
             transport.close()
             raise
 
+    @property
+    def transport(self) -> Transport:
+        """The link, for whoever passes it on; `reset` the board after others have used it."""
+        return self._open().transport
+
     def load(self, program: Program, *, force: bool = False) -> None:
         """Load a program; see `Device.load`. Cost: its tables once over the link."""
         if not isinstance(program, Program):
