@@ -39,6 +39,8 @@ class Top(wiring.Component):
         Requests of the host.
     busy
         A relaxation or a table check runs.
+    link_errors
+        A cycle per frame that a link has dropped.
 
     Numerics
     --------
@@ -47,7 +49,7 @@ class Top(wiring.Component):
 
     def __init__(self, image: Image) -> None:
         self.image = image
-        super().__init__({"bus": In(Bus()), "busy": Out(1)})
+        super().__init__({"bus": In(Bus()), "busy": Out(1), "link_errors": In(1)})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -90,6 +92,7 @@ class Top(wiring.Component):
                                    for n, events in enumerate(clips))),
             registers.cycles.eq(control.cycles),
             registers.multiplying.eq(control.multiplying),
+            registers.link_errors.eq(self.link_errors),
         ]
         shown: list[Any] = [sequencer, array, projection, updater, *pipes]
         broadcast(m, switch.memories, [part.host for part in shown])

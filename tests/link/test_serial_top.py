@@ -1,0 +1,145 @@
+"""The driver and the whole RTL with its UART: in this process, and behind a pseudo-terminal."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pbitstream.cli import main
+from pbitstream.devices.board import Board
+from pbitstream.devices.registry import open_device
+from pbitstream.devices.wire import SerialTransport
+from pbitstream.errors import DeviceError
+from pbitstream.spec.frames import BAUDS
+from pbitstream.spec.registers import MAGIC, WINDOWS
+from pbitstream_gateware.presets import PRESETS
+from pbitstream_sim.serial_board import open_pty, serve
+from pbitstream_sim.serial_line import SerialSimulation, SimulatedPort, serial_verilog
+
+FASTEST = BAUDS[-1]
+BIASES = next(window.address for window in WINDOWS if window.name == "biases")
+
+
+@pytest.fixture(scope="module")
+def board() -> Iterator[SerialSimulation]:
+    with SerialSimulation(serial_verilog(PRESETS["tiny"])) as made:
+        yield made
+
+
+@pytest.fixture
+def terminal(board: SerialSimulation) -> Iterator[str]:
+    """The path of a pseudo-terminal with the board behind it."""
+    ours, theirs = open_pty()
+    done = threading.Event()
+    server = threading.Thread(target=serve, args=(board, ours, done.is_set))
+    server.start()
+    yield os.ttyname(theirs)
+    done.set()
+    server.join()
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize("size", [256, 1024])
+def test_streamed_biases_fill_the_line(board: SerialSimulation, size: int) -> None:
+    """Payload of at least nine tenths of what 3 Mbaud carry; 256 bytes are 128 biases."""
+    transport = SerialTransport(SimulatedPort(board), baud=FASTEST)
+    port = transport._port
+    data = np.random.default_rng(4).integers(0, 256, size, np.uint8).tobytes()
+    began, count = port.now(), 16 * 1024 // size
+    for _ in range(count):
+        transport.write(BIASES, data)
+    assert transport.read(0, 4) == MAGIC.to_bytes(4, "little")
+    efficiency = count * size / ((port.now() - began) * FASTEST / 10)
+    transport.close()
+    assert 0.9 <= efficiency < 1, efficiency
+    assert transport.resent == 0
+
+
+@pytest.mark.parametrize("baud", BAUDS)
+def test_every_rate_is_found_and_set(board: SerialSimulation, baud: int) -> None:
+    """From whatever rate the board was left at; its last one is that of the test before."""
+    if baud == BAUDS[0]:
+        board.reset()
+    transport = SerialTransport(SimulatedPort(board), baud=baud)
+    assert transport.read(0, 4) == MAGIC.to_bytes(4, "little")
+    transport.close()
+    assert transport._baud == baud
+
+
+def test_pipelined_requests_are_several_at_a_time(board: SerialSimulation) -> None:
+    transport = SerialTransport(SimulatedPort(board), baud=FASTEST)
+    most = 0
+    send = transport._send
+
+    def counted() -> bool:
+        nonlocal most
+        sent = send()
+        most = max(most, len(transport._flight))
+        return sent
+
+    transport._send = counted  # type: ignore[method-assign]
+    transport.write(0x80000, bytes(16 * 1024))
+    assert most == 7
+    transport.close()
+
+
+def test_infer_over_a_terminal_is_infer_on_the_emulator(
+    terminal: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documents: list[Any] = []
+    for device in ("emulator:", f"serial:{terminal}?baud={FASTEST}"):
+        words = ["infer", "-d", device, "--json", "--seed", "5", "--count", "1", "--noise", "0.4"]
+        assert main(words) == 0
+        documents.append(json.loads(capsys.readouterr().out))
+    for document in documents:
+        for where in ("device", "device_info", "timing", "seconds"):
+            document.pop(where, None)
+    assert documents[0] == documents[1]
+
+
+@pytest.mark.long
+def test_the_shipped_test_images_over_a_terminal(
+    terminal: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documents = []
+    for device in ("emulator:", f"serial:{terminal}?baud={FASTEST}"):
+        assert main(["infer", "-d", device, "--json", "--seed", "6", "--count", "36"]) == 0
+        documents.append(json.loads(capsys.readouterr().out))
+    for document in documents:
+        for where in ("device", "device_info", "timing", "seconds"):
+            document.pop(where, None)
+    assert documents[0] == documents[1]
+
+
+def test_faults_over_a_terminal(terminal: str) -> None:
+    """The device URL of a line with faults, over the real driver and the RTL."""
+    came_to = []
+    for seed in range(3):
+        try:
+            url = f"chaos:seed={seed},rate=0.02:serial:{terminal}?baud={FASTEST}"
+            with open_device(url) as device:
+                came_to.append(device.info()["device"])
+        except DeviceError as error:
+            came_to.append(str(error)[:4])
+    # What is on the line when depends on this computer, and so does which fault it meets.
+    assert set(came_to) <= {"chaos", "sent"}
+
+
+def test_a_reset_board_is_told_once_and_works_again(board: SerialSimulation) -> None:
+    port = SimulatedPort(board)
+    made = Board(SerialTransport(port, baud=BAUDS[0]), name="serial")
+    assert made.info()["link_errors"] >= 0
+    board.reset()
+    with pytest.raises(DeviceError, match=r"^sent a read of 4 bytes at 0x58; the board does not "
+                                          r"know this session: it was reset, or somebody else "):
+        made.info()
+    with pytest.raises(DeviceError, match=r"reset\(\) the device, or open it again$"):
+        made.info()
+    made.reset()
+    assert made.info()["link_errors"] == 0
+    made.close()
