@@ -88,27 +88,14 @@ def test_pipelined_requests_are_several_at_a_time(board: SerialSimulation) -> No
     transport.close()
 
 
+@pytest.mark.parametrize("count", ["1", pytest.param("12", marks=pytest.mark.long)])
 def test_infer_over_a_terminal_is_infer_on_the_emulator(
-    terminal: str, capsys: pytest.CaptureFixture[str]
+    terminal: str, count: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     documents: list[Any] = []
     for device in ("emulator:", f"serial:{terminal}?baud={FASTEST}"):
-        words = ["infer", "-d", device, "--json", "--seed", "5", "--count", "1", "--noise", "0.4"]
-        assert main(words) == 0
-        documents.append(json.loads(capsys.readouterr().out))
-    for document in documents:
-        for where in ("device", "device_info", "timing", "seconds"):
-            document.pop(where, None)
-    assert documents[0] == documents[1]
-
-
-@pytest.mark.long
-def test_the_shipped_test_images_over_a_terminal(
-    terminal: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    documents = []
-    for device in ("emulator:", f"serial:{terminal}?baud={FASTEST}"):
-        assert main(["infer", "-d", device, "--json", "--seed", "6", "--count", "36"]) == 0
+        words = ["infer", "-d", device, "--json", "--seed", "5", "--count", count]
+        assert main([*words, "--noise", "0.4"]) == 0
         documents.append(json.loads(capsys.readouterr().out))
     for document in documents:
         for where in ("device", "device_info", "timing", "seconds"):
