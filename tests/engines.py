@@ -33,7 +33,7 @@ def drawn(draw: tuple[int, int]) -> tuple[Program, dict[str, Any]]:
     seed, max_dim = draw
     rng = np.random.default_rng(seed)
     program = random_program(rng, max_dim=max_dim)
-    return program, random_call(program, rng)
+    return program, random_call(program, rng, max_rows=3)
 
 
 def run(

@@ -60,6 +60,12 @@ class Case:
         values = getattr(self.call.get("settings"), name, None)
         return values is not None and not bool(np.isnan(values).all())
 
+    @property
+    def setting_rows(self) -> int:
+        """How many rows of settings follow each other."""
+        tables = vars(self.call["settings"]).values() if "settings" in self.call else ()
+        return max((len(table) for table in tables if np.ndim(table) == 2), default=1)
+
     def rows(self, kind: str) -> int:
         """Most rows of lanes of an updated module of a kind."""
         return max((-(-module.dim // self.lanes) for module in self.free if module.kind == kind),
@@ -177,6 +183,7 @@ BINS: dict[str, tuple[str, Question]] = {
     "state in": ("a call that goes on from a state", lambda c: "state" in c.call),
     "moments": ("second moments", lambda c: bool(c.call["moments"])),
     "no moments": ("no second moments", lambda c: not c.call["moments"]),
+    "setting rows": ("settings in rows, as for annealing", lambda c: c.setting_rows > 1),
     "burn-in": ("steps before the window", lambda c: c.call["burn_in"] > 0),
     "no burn-in": ("a window from the first step", lambda c: c.call["burn_in"] == 0),
     "inputs": ("several inputs", lambda c: len(c.call["h"]) > 1),

@@ -166,9 +166,9 @@ def test_settings_replace_the_codes_of_their_modules() -> None:
     call = prepare(program(), **arguments(settings=settings))
     assert call.k2.tolist() == [2048] * 3 + [0] * 5
     assert call.k4.tolist() == [2048] * 3 + [0] * 5
-    assert call.noise_gain.tolist() == [0, 0, 0, 0]
-    assert call.beta.tolist() == [0, 2048, 0, 0]
-    assert base.noise_gain[0] >= 4096
+    assert call.noise_gain.tolist() == [[0, 0, 0, 0]]
+    assert call.beta.tolist() == [[0, 2048, 0, 0]]
+    assert base.noise_gain[0, 0] >= 4096
     kept = prepare(program(), **arguments(settings=Settings(k2=[NAN] * 4)))
     for name in ("k2", "k4", "noise_gain", "noise_shift", "beta"):
         np.testing.assert_array_equal(getattr(kept, name), getattr(base, name))
@@ -235,3 +235,20 @@ def test_engines_and_threads_are_checked() -> None:
         Emulator(engine="gpu")
     with pytest.raises(SpecError, match=r"^threads must be at least 1, not 0$"):
         Emulator(threads=0)
+
+
+def test_rows_of_settings_share_the_steps() -> None:
+    rows = np.full((3, 4), NAN)
+    rows[:, 1] = 0.25, 0.5, 1.0
+    call = prepare(program(), **arguments(steps=5, burn_in=2, settings=Settings(beta=rows)))
+    # Step t of 7 takes row t * 3 // 7.
+    assert [(row.burn_in, row.steps, int(row.beta[1])) for row in call.rows] == [
+        (2, 1, 1024), (0, 2, 2048), (0, 2, 4096)]
+    with pytest.raises(SpecError, match="between 1 row and as many as the relaxation has steps, 2"):
+        prepare(program(), **arguments(steps=1, burn_in=1, settings=Settings(beta=rows)))
+    rows[1, 1] = NAN
+    with pytest.raises(SpecError, match="beta of module p must be given in every row or in none"):
+        prepare(program(), **arguments(steps=9, settings=Settings(beta=rows)))
+    with pytest.raises(SpecError, match=r"temperature must have shape \(4,\) or \(3, 4\)"):
+        prepare(program(), **arguments(steps=9, settings=Settings(
+            beta=np.full((3, 4), NAN), temperature=np.full((2, 4), NAN))))

@@ -185,7 +185,7 @@ def verify(
         difference = None
         while difference is None and calls < CALLS:
             report(candidate.name, verification.updates + updates, total)
-            call = random_call(program, candidate.rng)
+            call = random_call(program, candidate.rng, max_rows=3)
             chains = free * len(call["h"]) * call["chains"]
             _lengthen(call, math.ceil(share / CALLS / chains))
             readout, difference = compare(

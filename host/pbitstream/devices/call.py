@@ -5,6 +5,7 @@ device rounds, checks and averages alike.
 """
 
 import operator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from pbitstream.spec.noise import STREAMS, WORD_MASK, noise_gain, noise_temperat
 from pbitstream.spec.topology import LowRankBank
 from pbitstream.spec.words import BETA, BIAS, CLAMP, EXPOSED, GAIN, K2, K4, MAX_CHAINS, STATE
 
-__all__ = ["Call", "Sums", "prepare", "to_readout"]
+__all__ = ["Call", "Row", "Sums", "prepare", "to_readout"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,8 @@ class Call:
 
     `h` int32 (inputs, units), 0 where clamped; `clamp` int32 (inputs, units): exposed codes of
     Langevin units and +-4096 of p-bits where clamped, else 0; `gains` int16 (inputs or 1, banks,
-    largest rank); `k2`, `k4` int32 (units,); `noise_gain`, `noise_shift`, `beta` int32 (modules,).
+    largest rank); `k2`, `k4` int32 (units,); `noise_gain`, `noise_shift`, `beta` int32 (rows,
+    modules), which `rows` divides the steps among.
     """
 
     h: NDArray[np.int32]
@@ -57,6 +59,27 @@ class Call:
     def total_chains(self) -> int:
         """Chains of all inputs; chain c of input i has local index i * chains + c."""
         return self.inputs * self.chains
+
+    @property
+    def rows(self) -> Iterator["Row"]:
+        """The rows of settings in order: step t of n has row ``t * rows // n``."""
+        count, total = len(self.beta), self.burn_in + self.steps
+        for number in range(count):
+            first, end = (-(-n * total // count) for n in (number, number + 1))
+            burn_in = min(max(self.burn_in - first, 0), end - first)
+            yield Row(burn_in, end - first - burn_in, self.noise_gain[number],
+                      self.noise_shift[number], self.beta[number])
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Consecutive steps of a call with one setting: codes int32 (modules,); steps may be 0."""
+
+    burn_in: int
+    steps: int
+    noise_gain: NDArray[np.int32]
+    noise_shift: NDArray[np.int32]
+    beta: NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,15 +135,17 @@ def prepare(
         free[topology.units_of(index)] = not module.clamped
     h_values = np.where(free, h_values, 0.0)
     h_codes = codes(h_values, BIAS).astype(np.int32)
-    k2, k4, noise, beta = _settings(program, settings or Settings())
+    settings = settings or Settings()
+    k2, k4 = _stiffness(program, settings)
+    noise_gains, noise_shifts, beta = _rows(program, settings, burn_in + steps)
     return Call(
         h=h_codes,
         clamp=_clamp(program, clamp, inputs, free),
         gains=_gains(program, gains, inputs),
         k2=k2,
         k4=k4,
-        noise_gain=noise[0],
-        noise_shift=noise[1],
+        noise_gain=noise_gains,
+        noise_shift=noise_shifts,
         beta=beta,
         steps=steps,
         burn_in=burn_in,
@@ -149,7 +174,8 @@ def to_readout(program: Program, call: Call, sums: Sums) -> Readout:
         if module.kind == "langevin":
             unit[part] = EXPOSED.value(1)
             temperature[index] = noise_temperature(
-                int(call.noise_gain[index]), int(call.noise_shift[index]), topology.dt_shift
+                int(call.noise_gain[-1, index]), int(call.noise_shift[-1, index]),
+                topology.dt_shift,
             )
     return Readout(
         sums=window,
@@ -227,46 +253,69 @@ def _gains(program: Program, gains: ArrayLike | None, inputs: int) -> NDArray[np
     return raw
 
 
-def _settings(
+def _stiffness(
     program: Program, settings: Settings
-) -> tuple[NDArray[np.int32], NDArray[np.int32], tuple[NDArray[np.int32], NDArray[np.int32]],
-           NDArray[np.int32]]:
-    topology, tables = program.topology, program.tables
-    asked = {}
-    for name in ("k2", "k4", "temperature", "beta"):
-        value = getattr(settings, name)
-        values = np.full(len(topology.modules), np.nan) if value is None else np.array(
-            value, np.float64
-        )
-        if values.shape != (len(topology.modules),):
-            raise SpecError(f"settings.{name} must have shape ({len(topology.modules)},), "
-                            f"not {values.shape}")
-        asked[name] = values
-    k2, k4 = tables["k2"].astype(np.int32), tables["k4"].astype(np.int32)
-    gain = tables["noise_gain"].astype(np.int32)
-    shift = tables["noise_shift"].astype(np.int32)
-    beta = tables["beta"].astype(np.int32)
-    for index, module in enumerate(topology.modules):
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the codes of k2 and k4, (units,)."""
+    topology = program.topology
+    k2, k4 = program.tables["k2"].astype(np.int32), program.tables["k4"].astype(np.int32)
+    for index, (value,) in _asked(program, "k2", settings.k2, 1):
         part = topology.units_of(index)
-        used = ("beta",) if module.kind == "pbit" else ("k2", "k4", "temperature")
-        for name in asked:
-            if not np.isnan(asked[name][index]) and (module.clamped or name not in used):
-                raise SpecError(f"settings.{name} does not apply to module {module.name}; "
-                                "leave it NaN there")
-        if not np.isnan(asked["k2"][index]):
-            k2[part] = K2.raw(float(asked["k2"][index]))
-            if k2[part].min() < 1:
-                raise SpecError(f"settings.k2 of module {module.name} must be at least "
-                                f"{K2.value(1):g}, not {asked['k2'][index]:g}")
-        if not np.isnan(asked["k4"][index]):
-            k4[part] = K4.raw(float(asked["k4"][index]))
-        if not np.isnan(asked["temperature"][index]):
-            gain[index], shift[index] = noise_gain(
-                float(asked["temperature"][index]), topology.dt_shift
-            )
-        if not np.isnan(asked["beta"][index]):
-            beta[index] = BETA.raw(float(asked["beta"][index]))
-    return k2, k4, (gain, shift), beta
+        k2[part] = K2.raw(value)
+        if k2[part].min() < 1:
+            raise SpecError(f"settings.k2 of module {topology.modules[index].name} must be at "
+                            f"least {K2.value(1):g}, not {value:g}")
+    for index, (value,) in _asked(program, "k4", settings.k4, 1):
+        k4[topology.units_of(index)] = K4.raw(value)
+    return k2, k4
+
+
+def _rows(
+    program: Program, settings: Settings, total: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Return the codes of noise gain, noise shift and beta, each (rows, modules)."""
+    tables = [_floats(f"settings.{name}", values) for name, values in
+              (("temperature", settings.temperature), ("beta", settings.beta))
+              if values is not None]
+    count = max((len(table) for table in tables if table.ndim == 2), default=1)
+    if not 1 <= count <= total:
+        raise SpecError(f"settings must have between 1 row and as many as the relaxation has "
+                        f"steps, {total}, not {count}")
+    gain, shift, beta = (
+        np.repeat(program.tables[name].astype(np.int32)[None], count, axis=0)
+        for name in ("noise_gain", "noise_shift", "beta")
+    )
+    for index, value in _asked(program, "temperature", settings.temperature, count):
+        pairs = [noise_gain(float(t), program.topology.dt_shift) for t in value]
+        gain[:, index], shift[:, index] = zip(*pairs)
+    for index, value in _asked(program, "beta", settings.beta, count):
+        beta[:, index] = codes(value, BETA)
+    return gain, shift, beta
+
+
+def _asked(
+    program: Program, name: str, values: ArrayLike | None, rows: int
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield (module, values (rows,)) of every module that a setting is given for."""
+    if values is None:
+        return
+    modules = program.topology.modules
+    table = _floats(f"settings.{name}", values)
+    if table.shape not in ((len(modules),), (rows, len(modules))):
+        shape = f"({len(modules)},)" + (f" or ({rows}, {len(modules)})" if rows > 1 else "")
+        raise SpecError(f"settings.{name} must have shape {shape}, not {table.shape}")
+    table = np.broadcast_to(table, (rows, len(modules)))
+    for index, module in enumerate(modules):
+        given = ~np.isnan(table[:, index])
+        if not given.any():
+            continue
+        if module.clamped or (name == "beta") != (module.kind == "pbit"):
+            raise SpecError(f"settings.{name} does not apply to module {module.name}; "
+                            "leave it NaN there")
+        if not given.all():
+            raise SpecError(f"settings.{name} of module {module.name} must be given in every row "
+                            "or in none")
+        yield index, table[:, index]
 
 
 def _state(program: Program, state: State | None, chains: int) -> State | None:

@@ -148,7 +148,13 @@ def _first_step(probe: Callable[[int], list[Difference]], total: int) -> list[Di
 def _shortened(call: dict[str, Any], steps: int) -> dict[str, Any]:
     """Return a call that ends after so many of its steps; the last of them is always averaged."""
     burn_in = min(call.get("burn_in", 0), steps - 1)
-    return {**call, "burn_in": burn_in, "steps": steps - burn_in}
+    short = {**call, "burn_in": burn_in, "steps": steps - burn_in}
+    if call.get("settings") is not None:
+        total = call.get("burn_in", 0) + call["steps"]
+        rows = {name: np.asarray(value)[np.arange(steps) * len(value) // total]
+                for name, value in vars(call["settings"]).items() if np.ndim(value) == 2}
+        short["settings"] = replace(call["settings"], **rows)
+    return short
 
 
 def _one_chain(call: dict[str, Any], i: int, c: int) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def check_oracle(device: Device, program: Program, sizes: Sizes) -> None:
     """Compare sums, squares, state, noise words and clips with the integer oracle."""
     with Emulator(engine="oracle") as oracle:
         oracle.load(program, force=True)
-        for call in _calls(program, sizes, 2):
+        for call in _calls(program, sizes, 2, max_rows=3):
             same_readout(device.relax(**call), oracle.relax(**call))
 
 
@@ -253,9 +253,12 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _calls(program: Program, sizes: Sizes, count: int) -> list[dict[str, Any]]:
+def _calls(
+    program: Program, sizes: Sizes, count: int, *, max_rows: int = 1
+) -> list[dict[str, Any]]:
     rng = np.random.default_rng([sizes.seed, int(program.digest[:8], 16)])
-    return [random_call(program, rng, max_steps=sizes.steps, max_chains=sizes.chains)
+    return [random_call(program, rng, max_steps=sizes.steps, max_chains=sizes.chains,
+                        max_rows=max_rows)
             for _ in range(count)]
 
 

@@ -39,7 +39,8 @@ class Settings:
     """Per-module values that replace a program's own for one relaxation; None keeps them.
 
     Each is an array over modules, NaN for modules that keep theirs: k2, k4 and beta in values,
-    temperature in energy units.
+    temperature in energy units. Temperature and beta may have the shape (rows, modules), for
+    annealing: step t of the n = burn_in + steps of the relaxation takes row ``t * rows // n``.
     """
 
     k2: ArrayLike | None = None
@@ -68,7 +69,8 @@ class Readout:
     rounding
         Largest distance between a bias that was asked for and the code it became.
     temperature
-        float64 (modules,): the temperature that the noise codes stand for; NaN for p-bits.
+        float64 (modules,): the temperature that the noise codes of the last step stand for; NaN for
+        p-bits.
     unit
         float64 (units,): what one count of a sum stands for, 2^-12 or, for a p-bit, 1.
     held

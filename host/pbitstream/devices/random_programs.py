@@ -119,9 +119,17 @@ def has_cycle(topology: Topology) -> bool:
 
 
 def random_call(
-    program: Program, rng: np.random.Generator, *, max_steps: int = 4, max_chains: int = 3
+    program: Program,
+    rng: np.random.Generator,
+    *,
+    max_steps: int = 4,
+    max_chains: int = 3,
+    max_rows: int = 1,
 ) -> dict[str, Any]:
-    """Return random keyword arguments of `Device.relax` for a program."""
+    """Return random keyword arguments of `Device.relax` for a program.
+
+    Settings have up to `max_rows` rows; a call with several cannot be cut into two.
+    """
     topology = program.topology
     inputs, chains = (int(n) for n in rng.integers(1, max_chains + 1, 2))
     call: dict[str, Any] = {
@@ -152,7 +160,9 @@ def random_call(
                 gains[:, index, : bank.rank] = raw * 2.0**-bank.gain_fraction
         call["gains"] = gains
     if rng.random() < 0.5:
-        call["settings"] = _settings(topology, rng)
+        rows = min(max_rows, call["steps"] + call["burn_in"])
+        rows = int(rng.integers(1, rows + 1)) if rows > 1 else 1
+        call["settings"] = _settings(topology, rng, rows)
     if rng.random() < 0.3:
         units = _values(rng, STATE.lowest, STATE.highest, (inputs * chains, topology.units))
         for index, module in enumerate(topology.modules):
@@ -163,19 +173,23 @@ def random_call(
     return call
 
 
-def _settings(topology: Topology, rng: np.random.Generator) -> Settings:
+def _settings(topology: Topology, rng: np.random.Generator, rows: int) -> Settings:
+    """Return random settings, in so many rows where they may have several."""
     names = {"langevin": ("k2", "k4", "temperature"), "pbit": ("beta",)}
     hottest = noise_temperature(NOISE_GAINS[-1], NOISE_SHIFTS[0], topology.dt_shift)
-    drawn: dict[str, Any] = {n: np.full(len(topology.modules), np.nan)
-                             for group in names.values() for n in group}
+    one = len(topology.modules)
+    several = (rows, one) if rows > 1 else one
+    drawn: dict[str, Any] = {name: np.full(shape, np.nan) for name, shape in
+                             (("k2", one), ("k4", one), ("temperature", several),
+                              ("beta", several))}
     for index, module in enumerate(topology.modules):
         for name in () if module.clamped else names[module.kind]:
             if rng.random() < 0.5:
-                drawn[name][index] = {
+                drawn[name][..., index] = {
                     "k2": K2.value(int(rng.integers(1, K2.highest + 1))),
                     "k4": K4.value(int(rng.integers(0, K4.highest + 1))),
-                    "temperature": float(rng.choice([0.0, 0.01, 1.0, hottest])),
-                    "beta": BETA.value(int(rng.integers(0, BETA.highest + 1))),
+                    "temperature": rng.choice([0.0, 0.01, 1.0, hottest], rows),
+                    "beta": rng.integers(0, BETA.highest + 1, rows) * BETA.value(1),
                 }[name]
     return Settings(**{n: v for n, v in drawn.items() if rng.random() < 0.8})
 

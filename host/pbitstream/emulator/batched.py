@@ -44,10 +44,12 @@ Codes = NDArray[np.int64]
 def relax_batch(program: Program, call: Call, state: State) -> Sums:
     """Run all chains of a call from a full state; O(units * chains) memory."""
     batch = _Batch(program, call, state)
-    for step in range(call.burn_in + call.steps):
-        batch.step()
-        if step >= call.burn_in:
-            batch.collect()
+    for row in call.rows:
+        batch.row = row
+        for step in range(row.burn_in + row.steps):
+            batch.step()
+            if step >= row.burn_in:
+                batch.collect()
     counts = np.minimum(np.stack([batch.clips[name] for name in CLIP_NAMES], axis=1),
                         (1 << COUNTER_BITS) - 1)
     after = State(batch.units.astype(np.int32), batch.noise)
@@ -67,6 +69,7 @@ class _Batch:
 
     def __init__(self, program: Program, call: Call, state: State) -> None:
         self.topology, self.tables, self.call = program.topology, program.tables, call
+        self.row = next(call.rows)
         repeat = call.chains
         self.units = state.units.astype(np.int64)
         self.noise = state.noise.copy()
@@ -175,9 +178,9 @@ class _Batch:
         align = K2.fraction + STATE.fraction - self.topology.field_fraction
         drift = (f << align) - kappa * x24
         after = x24 + rhu(drift, K2.fraction + self.topology.dt_shift)
-        gain = int(self.call.noise_gain[module])
+        gain = int(self.row.noise_gain[module])
         if gain:
-            after += rhu(self._gaussian(f.shape[1]) * gain, int(self.call.noise_shift[module]))
+            after += rhu(self._gaussian(f.shape[1]) * gain, int(self.row.noise_shift[module]))
         return self._clip(after, STATE.bits, "state")
 
     def _gaussian(self, dim: int) -> Codes:
@@ -193,7 +196,7 @@ class _Batch:
     def _pbit(self, module: int, f: Codes) -> Codes:
         shift = self.topology.field_fraction - PBIT_INPUT.fraction
         y = self._clip(rhu(f, shift), PBIT_INPUT.bits, "field")
-        p = int(self.call.beta[module]) * y
+        p = int(self.row.beta[module]) * y
         step = PBIT_INPUT.fraction + BETA.fraction - THRESHOLD_STEP_BITS
         table = self.thresholds[np.minimum(rhu(np.abs(p), step), THRESHOLDS - 1)]
         threshold = np.where(p >= 0, table, (1 << THRESHOLD_BITS) - table)

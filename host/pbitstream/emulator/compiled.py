@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pbitstream.devices.call import Call, Sums
+from pbitstream.devices.call import Call, Row, Sums
 from pbitstream.devices.protocol import CLIP_NAMES, State
 from pbitstream.emulator import kernels
 from pbitstream.emulator.plan import Plan
@@ -40,7 +40,8 @@ class Compiled:
     def relax(self, call: Call, state: State) -> Sums:
         """Run all chains of a call from a full state; O(units * chains) memory."""
         plan, chains = self.plan, call.total_chains
-        tables = self._tables(call)
+        header, *others = self._tables(call)
+        rows = [(row, self._modules(row)) for row in call.rows]
         units = self._padded(state.units, np.int32)
         exposed = self._exposed(units)
         words = state.noise.copy()
@@ -53,12 +54,14 @@ class Compiled:
         def run(first: int, end: int) -> None:
             scratch = plan.scratch()
             block = max(1, SLICE // (plan.count * (end - first)))
-            burn_in, steps = call.burn_in, call.steps
-            while burn_in + steps and not stop.is_set():
-                burn = min(burn_in, block)
-                window = min(steps, block - burn) if burn == burn_in else 0
-                kernels.relax_chains(*tables, burn, window, first, end, *flat, *scratch)
-                burn_in, steps = burn_in - burn, steps - window
+            for row, modules in rows:
+                burn_in, steps = row.burn_in, row.steps
+                while burn_in + steps and not stop.is_set():
+                    burn = min(burn_in, block)
+                    window = min(steps, block - burn) if burn == burn_in else 0
+                    kernels.relax_chains(header, modules, *others, burn, window, first, end, *flat,
+                                         *scratch)
+                    burn_in, steps = burn_in - burn, steps - window
 
         self._over_threads(run, chains, stop)
         limit = (1 << COUNTER_BITS) - 1
@@ -86,20 +89,25 @@ class Compiled:
                 raise
 
     def _tables(self, call: Call) -> tuple[NDArray[Any], ...]:
+        """Return the kernel's tables but `modules`, which varies with the row."""
         plan = self.plan
-        modules = plan.modules.copy()
-        modules[:, kernels.MODULE_G] = call.noise_gain
-        modules[:, kernels.MODULE_Q] = call.noise_shift
-        modules[:, kernels.MODULE_BETA] = call.beta
-        pbit = modules[:, kernels.MODULE_PBIT]
-        modules[:, kernels.MODULE_DRAWS] = (pbit == 1) | (call.noise_gain > 0)
         stiff = self._padded(np.stack([call.k2, call.k4]), np.int32)
         shift = plan.topology.field_fraction - EXPOSED.fraction
         h = self._padded(call.h << shift, np.int32)
         header = plan.header(call.chains, call.gains)
         gains = np.concatenate([call.gains.reshape(-1), np.zeros(1, np.int16)])
-        return (header, modules.reshape(-1), plan.terms, plan.phases, plan.pool, plan.index,
-                stiff.reshape(-1), gains, h.reshape(-1))
+        return (header, plan.terms, plan.phases, plan.pool, plan.index, stiff.reshape(-1), gains,
+                h.reshape(-1))
+
+    def _modules(self, row: Row) -> NDArray[np.int64]:
+        """Return the kernel's `modules` with the codes of a row of settings."""
+        modules = self.plan.modules.copy()
+        modules[:, kernels.MODULE_G] = row.noise_gain
+        modules[:, kernels.MODULE_Q] = row.noise_shift
+        modules[:, kernels.MODULE_BETA] = row.beta
+        pbit = modules[:, kernels.MODULE_PBIT]
+        modules[:, kernels.MODULE_DRAWS] = (pbit == 1) | (row.noise_gain > 0)
+        return modules.reshape(-1)
 
     def _padded(self, values: NDArray[Any], dtype: Any) -> NDArray[Any]:
         """Return rows of per-unit values with every unit at its padded place."""

@@ -53,6 +53,8 @@ class Chain:
         x24 per Langevin unit, m (+1 or -1) per p-bit.
     noise
         128 stream words.
+    row
+        Row of settings of the present step.
     clips
         Counts by name: projection, gain, stiffness, state, field.
     """
@@ -61,6 +63,7 @@ class Chain:
         self.program = program
         self.topology = program.topology
         self.call = call
+        self.row = 0
         self.tables = {name: table.tolist() for name, table in program.tables.items()}
         self.input = local // call.chains
         self.h = call.h[self.input].tolist()
@@ -168,7 +171,8 @@ class Chain:
     def langevin(self, module: int, f: list[int]) -> list[int]:
         """Return x24' of every unit of a Langevin module (numerics 5)."""
         fraction, s = self.topology.field_fraction, self.topology.dt_shift
-        gain, q = int(self.call.noise_gain[module]), int(self.call.noise_shift[module])
+        gain = int(self.call.noise_gain[self.row, module])
+        q = int(self.call.noise_shift[self.row, module])
         start = self.topology.starts[module]
         after = []
         for i, big_x in enumerate(self.exposed(module)):
@@ -188,7 +192,7 @@ class Chain:
 
     def pbit(self, module: int, f: list[int]) -> list[int]:
         """Return m' of every unit of a p-bit module (numerics 6 and 7)."""
-        beta = int(self.call.beta[module])
+        beta = int(self.call.beta[self.row, module])
         words: dict[int, int] = {}
         after = []
         for i, field in enumerate(f):
@@ -205,8 +209,9 @@ class Chain:
             after.append(1 if w < threshold else -1)
         return after
 
-    def step(self) -> None:
+    def step(self, number: int) -> None:
         """Run the phases in order; each sees the states at its own start."""
+        self.row = number * len(self.call.beta) // (self.call.burn_in + self.call.steps)
         for phase in self.topology.phases:
             fields_of = {module: self.field(module) for module in phase}
             after = {}
@@ -230,10 +235,10 @@ def relax(program: Program, call: Call) -> Sums:
     clips = np.zeros((call.total_chains, len(CLIP_NAMES)), np.int64)
     for local in range(call.total_chains):
         chain = Chain(program, call, local)
-        for _ in range(call.burn_in):
-            chain.step()
-        for _ in range(call.steps):
-            chain.step()
+        for number in range(call.burn_in):
+            chain.step(number)
+        for number in range(call.burn_in, call.burn_in + call.steps):
+            chain.step(number)
             for index, module in enumerate(topology.modules):
                 if module.clamped:
                     continue

@@ -84,7 +84,7 @@ def _draw(board: Board, emulator: Emulator, rng: np.random.Generator,
 
 def _calls(program: Any, rng: np.random.Generator, steps: int) -> Iterator[dict[str, Any]]:
     for _ in range(CALLS):
-        yield random_call(program, rng, max_steps=steps, max_chains=2)
+        yield random_call(program, rng, max_steps=steps, max_chains=2, max_rows=3)
 
 
 def _updates(case: Case) -> int:

@@ -16,6 +16,7 @@ from pbitstream.devices.board.link import Link
 from pbitstream.devices.board.pages import Pages
 from pbitstream.devices.board.placement import CONSTANTS, Placement, Words, place
 from pbitstream.devices.board.relaxation import Counters, run_call
+from pbitstream.devices.board.traffic import CountedTransport, Traffic
 from pbitstream.devices.board.transport import Transport
 from pbitstream.devices.call import prepare, to_readout
 from pbitstream.devices.protocol import Readout
@@ -51,12 +52,13 @@ class Board:
         self.program: Program | None = None
         self._placement: Placement | None = None
         self._counters = Counters()
-        self._link: Link | None = Link(transport)
+        self._counted = CountedTransport(transport)
+        self._link: Link | None = Link(self._counted)
         self._stuck = False
         try:
             self.image = _image(self._link)
-            self._tables = Pages(transport, self.image, "shadow")
-            self._inputs = Pages(transport, self.image, "page")
+            self._tables = Pages(self._counted, self.image, "shadow")
+            self._inputs = Pages(self._counted, self.image, "page")
             self.reset()
         except BaseException:
             transport.close()
@@ -65,7 +67,8 @@ class Board:
     @property
     def transport(self) -> Transport:
         """The link, for whoever passes it on; `reset` the board after others have used it."""
-        return self._open().transport
+        self._open()
+        return self._counted.inner
 
     def load(self, program: Program, *, force: bool = False) -> None:
         """Load a program; see `Device.load`. Cost: its tables once over the link."""
@@ -87,14 +90,22 @@ class Board:
         if self.program is None or self._placement is None:
             raise DeviceError("no program is loaded; call load first")
         call = prepare(self.program, h, **arguments)
+        placement = self._placement
+        stiffness = {"k2": call.k2, "k4": call.k4}
         with self._at_work() as link:
-            self._switch(link, self._placement.shadow({n: getattr(call, n) for n in CONSTANTS}))
-            sums, self._counters = run_call(link, self._placement, self._inputs, call)
+            sums, self._counters = run_call(
+                link, placement, self._inputs, call,
+                lambda row: self._switch(link, placement.shadow({**stiffness, **vars(row)})),
+            )
         return to_readout(self.program, call, sums)
 
     def counters(self) -> dict[str, int]:
         """Return clock cycles of the last call and those in which every lane multiplied."""
         return asdict(self._counters)
+
+    def traffic(self) -> Traffic:
+        """Return what this driver has sent and received over the link since it was opened."""
+        return self._counted.traffic
 
     def info(self) -> dict[str, Any]:
         """Return what this device is, as plain data."""

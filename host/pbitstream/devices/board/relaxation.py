@@ -1,5 +1,10 @@
-"""One call on a board: chain after chain, while the next input is already on its way."""
+"""One call on a board: chain after chain, while the next input is already on its way.
 
+A board has one row of settings at a time: of a call with several, each row is a start of its own,
+which goes on from the state that the board holds.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +13,11 @@ from numpy.typing import NDArray
 from pbitstream.devices.board.link import Link
 from pbitstream.devices.board.pages import Pages
 from pbitstream.devices.board.placement import Placement
-from pbitstream.devices.call import Call, Sums
+from pbitstream.devices.call import Call, Row, Sums
 from pbitstream.devices.protocol import CLIP_NAMES, State
 from pbitstream.spec.noise import STREAMS
 from pbitstream.spec.registers import OPTIONS
-from pbitstream.spec.words import STATE, SUM_BITS
+from pbitstream.spec.words import COUNTER_BITS, STATE, SUM_BITS
 
 __all__ = ["Counters", "run_call"]
 
@@ -28,8 +33,13 @@ class Counters:
     multiplying: int = 0
 
 
-def run_call(link: Link, placement: Placement, inputs: Pages, call: Call) -> tuple[Sums, Counters]:
-    """Relax every chain of a call on the loaded program; the board must be idle."""
+def run_call(
+    link: Link, placement: Placement, inputs: Pages, call: Call, switch: Callable[[Row], None]
+) -> tuple[Sums, Counters]:
+    """Relax every chain of a call on the loaded program; the board must be idle.
+
+    `switch` makes the board's tables those of a row of settings.
+    """
     chains, units = call.total_chains, len(placement.layout.slots)
     sums = Sums(
         np.zeros((chains, units), np.int64), np.zeros((chains, units), np.int64),
@@ -37,28 +47,40 @@ def run_call(link: Link, placement: Placement, inputs: Pages, call: Call) -> tup
         np.zeros((chains, len(CLIP_NAMES)), np.int64),
     )
     counters = Counters()
-    for name, value in (("steps", call.steps), ("burn_in", call.burn_in), ("seed", call.seed),
-                        ("spin_rows", placement.spin_rows)):
+    rows = list(call.rows)
+    for name, value in (("seed", call.seed), ("spin_rows", placement.spin_rows)):
         link.set(name, value)
-    # Twice what it should take, in cycles of the board, whatever its clock.
-    computed = START_CYCLES + placement.cycles_per_step * (call.burn_in + call.steps)
     inputs.write(placement.page(call, 0))
     for local in range(chains):
         number, chain = divmod(local, call.chains)
         if call.state is not None:
             _write_state(link, placement, call.state, local)
         link.set("chain", call.first_chain + local)
-        link.set("options", _options(moments=call.moments, keep_state=call.state is not None,
-                                     keep_page=chain > 0))
-        link.control("start")
-        if chain == 0:
-            inputs.flip()
-            if number + 1 < call.inputs:
-                inputs.write(placement.page(call, number + 1))
-        link.settle(f"a start of chain {call.first_chain + local}", 2 * int(computed))
-        _read_chain(link, placement, call, local, sums)
-        counters.cycles += link.get("cycles")
-        counters.multiplying += link.get("multiplying")
+        for index, row in enumerate(rows):
+            if local == 0 or len(rows) > 1:
+                switch(row)
+                # A board averages over one step at least: a row of burn-in alone is not read.
+                link.set("steps", row.steps or row.burn_in)
+                link.set("burn_in", row.burn_in if row.steps else 0)
+            first = chain == 0 and index == 0
+            link.set("options", _options(moments=call.moments, keep_page=not first,
+                                         keep_state=call.state is not None or index > 0))
+            link.control("start")
+            if first:
+                inputs.flip()
+                if number + 1 < call.inputs:
+                    inputs.write(placement.page(call, number + 1))
+            # Twice what it should take, in cycles of the board, whatever its clock.
+            computed = START_CYCLES + placement.cycles_per_step * (row.burn_in + row.steps)
+            link.settle(f"a start of chain {call.first_chain + local}", 2 * int(computed))
+            sums.clips[local] += link.words("clips")
+            if row.steps:
+                _read_window(link, placement, call.moments, sums, local)
+            counters.cycles += link.get("cycles")
+            counters.multiplying += link.get("multiplying")
+        _read_state(link, placement, sums.state, local)
+    # The counters of a row stick at their top, and so does their sum.
+    np.minimum(sums.clips, (1 << COUNTER_BITS) - 1, out=sums.clips)
     return sums, counters
 
 
@@ -73,14 +95,19 @@ def _write_state(link: Link, placement: Placement, state: State, local: int) -> 
     link.write_window("noise", state.noise[local].astype("<u8"))
 
 
-def _read_chain(link: Link, placement: Placement, call: Call, local: int, sums: Sums) -> None:
+def _read_window(
+    link: Link, placement: Placement, moments: bool, sums: Sums, local: int
+) -> None:
     slots, used = placement.layout.slots, placement.used
-    sums.sums[local] = _signed(link.read_window("sums", "<i8", used)[slots], SUM_BITS)
-    if call.moments:
-        sums.squares[local] = link.read_window("squares", "<i8", used)[slots]
-    sums.state.units[local] = _signed(link.read_window("states", "<i4", used)[slots], STATE.bits)
-    sums.state.noise[local] = link.read_window("noise", "<u8", STREAMS)
-    sums.clips[local] = link.words("clips")
+    sums.sums[local] += _signed(link.read_window("sums", "<i8", used)[slots], SUM_BITS)
+    if moments:
+        sums.squares[local] += link.read_window("squares", "<i8", used)[slots]
+
+
+def _read_state(link: Link, placement: Placement, state: State, local: int) -> None:
+    slots, used = placement.layout.slots, placement.used
+    state.units[local] = _signed(link.read_window("states", "<i4", used)[slots], STATE.bits)
+    state.noise[local] = link.read_window("noise", "<u8", STREAMS)
 
 
 def _signed(words: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
