@@ -252,3 +252,11 @@ def test_rows_of_settings_share_the_steps() -> None:
     with pytest.raises(SpecError, match=r"temperature must have shape \(4,\) or \(3, 4\)"):
         prepare(program(), **arguments(steps=9, settings=Settings(
             beta=np.full((3, 4), NAN), temperature=np.full((2, 4), NAN))))
+
+
+def test_equal_rows_are_one() -> None:
+    rows = np.full((4, 4), NAN)
+    rows[:, 1] = 0.5, 0.5, 1.0, 0.5
+    call = prepare(program(), **arguments(steps=8, settings=Settings(beta=rows)))
+    assert [(row.steps, int(row.beta[1])) for row in call.rows] == [(4, 2048), (2, 4096),
+                                                                    (2, 2048)]

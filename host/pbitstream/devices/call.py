@@ -7,6 +7,7 @@ device rounds, checks and averages alike.
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,10 +63,15 @@ class Call:
 
     @property
     def rows(self) -> Iterator["Row"]:
-        """The rows of settings in order: step t of n has row ``t * rows // n``."""
+        """The rows of settings in order: step t of n has row ``t * rows // n``.
+
+        Equal neighbours are one row here.
+        """
         count, total = len(self.beta), self.burn_in + self.steps
-        for number in range(count):
-            first, end = (-(-n * total // count) for n in (number, number + 1))
+        codes = np.concatenate([self.noise_gain, self.noise_shift, self.beta], axis=1)
+        starts = [0, *(np.flatnonzero((codes[1:] != codes[:-1]).any(axis=1)) + 1).tolist(), count]
+        for number, following in pairwise(starts):
+            first, end = (-(-n * total // count) for n in (number, following))
             burn_in = min(max(self.burn_in - first, 0), end - first)
             yield Row(burn_in, end - first - burn_in, self.noise_gain[number],
                       self.noise_shift[number], self.beta[number])
