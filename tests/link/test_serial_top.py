@@ -3,25 +3,31 @@
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
 from pbitstream.cli import main
-from pbitstream.devices.board import Board
+from pbitstream.compiler.builder import ProgramBuilder
+from pbitstream.devices.board import Board, link
 from pbitstream.devices.registry import open_device
 from pbitstream.devices.wire import SerialTransport
 from pbitstream.errors import DeviceError
+from pbitstream.program import Program
 from pbitstream.spec.frames import BAUDS
-from pbitstream.spec.registers import MAGIC, WINDOWS
+from pbitstream.spec.registers import MAGIC, REGISTERS, WINDOWS
 from pbitstream_gateware.presets import PRESETS
 from pbitstream_sim.serial_board import open_pty, serve
 from pbitstream_sim.serial_line import SerialSimulation, SimulatedPort, serial_verilog
 
 FASTEST = BAUDS[-1]
 BIASES = next(window.address for window in WINDOWS if window.name == "biases")
+STATUS, CYCLES = (next(register.address for register in REGISTERS if register.name == name)
+                  for name in ("status", "cycles"))
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +136,50 @@ def test_a_reset_board_is_told_once_and_works_again(board: SerialSimulation) -> 
     made.reset()
     assert made.info()["link_errors"] == 0
     made.close()
+
+
+def pairs(units: int) -> Program:
+    """Return Langevin units in four modules, coupled in pairs."""
+    rng = np.random.default_rng(0)
+    builder = ProgramBuilder()
+    for pair in range(2):
+        x, y = (builder.langevin(f"{name}{pair}", units // 4) for name in "xy")
+        builder.low_rank(x, y, *0.05 * rng.normal(size=(2, units // 4, 1)), [0.2])
+    return builder.build()
+
+
+def test_a_longer_relaxation_hides_the_biases_of_the_next_input(board: SerialSimulation) -> None:
+    """In simulated time, so that nothing depends on the speed of this computer.
+
+    Readouts are not hidden: sums and states are shown by an idle board only.
+    """
+    units, inputs, steps = 256, 5, 80
+    biases = np.random.default_rng(1).normal(size=(inputs, units)) / 8
+    same = np.zeros((inputs, units))
+
+    def cycles(work: Callable[[], Any]) -> int:
+        began = board.cycles
+        work()
+        return board.cycles - began
+
+    # Between two looks at a busy board no time of this computer passes.
+    sleepless = SimpleNamespace(sleep=lambda seconds: None, monotonic=link.time.monotonic)
+    with (patch.object(link, "time", sleepless),
+          Board(SerialTransport(SimulatedPort(board), baud=FASTEST)) as device):
+        device.load(pairs(units))
+        # Both pages are known from here on.
+        device.relax(same[:2], steps=1, seed=1)
+        # What a call takes besides relaxing when no bias changes: starts, looks, and readouts.
+        still = cycles(lambda: device.relax(same, steps=steps, seed=1))
+        relaxing = device.counters()["cycles"]
+        line = device.transport
+        look = cycles(lambda: (line.read(STATUS, 4), line.read(CYCLES, 8)))
+        # Into slots that the program does not use.
+        page = cycles(lambda: (line.write(BIASES + 2 * units, bytes(2 * units)),
+                               line.read(STATUS, 4)))
+        total = cycles(lambda: device.relax(biases, steps=steps, seed=1))
+        assert device.counters()["cycles"] == relaxing
+    assert relaxing > inputs * page, "the relaxation is the longer one"
+    # One page before the first start; an end is seen up to a look later than it was.
+    assert total <= still + page + inputs * look
+    assert total < still + inputs * page, "what it takes if nothing is hidden"

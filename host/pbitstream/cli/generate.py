@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbitstream.cli.energy import add_energy, energy_of
 from pbitstream.cli.output import Output, check_target, write_whole
 from pbitstream.cli.parser import UsageError, add_common, any_whole, finite, positive
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pbitstream.cli.energy import Energy
     from pbitstream.cli.generate_view import Shown
+    from pbitstream.devices.protocol import Device
     from pbitstream.diffusion.generators.base import Drawn, Generator, Report
 
 __all__ = ["EPILOG", "HELP", "add_arguments", "run"]
@@ -25,6 +28,7 @@ examples:
   pbitstream generate --model digits-pbit --repeats 5    mean and deviation over five seeds
   pbitstream generate --model digits-pbit-chain --animation way.gif
   pbitstream generate --eta 1 --count 100 --no-judge --out images.npy
+  pbitstream generate --model digits-pbit --energy kv260 counts, and terms of an energy
 
 models that ship are listed by pbitstream info; figures of different counts are not
 comparable
@@ -69,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="write the images, float64 (repeats, count, 8, 8), about [-1, 1]")
     parser.add_argument("--animation", metavar="FILE.gif",
                         help="write the way from noise to the images")
+    add_energy(parser)
     add_common(parser, "device", "seed", "json", "plot", "quiet")
 
 
@@ -80,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     output = Output(arguments)
     _check(arguments)
+    energy = energy_of(arguments)
     targets = {name: check_target(f"--{name}", value, endings)
                for name, value, endings in (("out", arguments.out, (".npy",)),
                                             ("animation", arguments.animation, (".gif",)))
@@ -94,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
             output.note(f"no picture is written: {error}")
     if "animation" in targets:
         require_matplotlib()
-    shown = _generate(arguments, output)
+    shown = _generate(arguments, output, energy)
     if "out" in targets:
         _write_images(targets["out"], shown)
     if "animation" in targets:
@@ -122,7 +128,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--count must be at least 2 to be judged; or add --no-judge")
 
 
-def _generate(arguments: argparse.Namespace, output: Output) -> "Shown":
+def _generate(
+    arguments: argparse.Namespace, output: Output, energy: "Energy | None"
+) -> "Shown":
     """Draw with every seed, then measure."""
     from pbitstream.cli.generate_view import Shown
     from pbitstream.devices.registry import open_device
@@ -136,20 +144,33 @@ def _generate(arguments: argparse.Namespace, output: Output) -> "Shown":
     seeds = [arguments.seed + n for n in range(arguments.repeats)]
     if not arguments.no_judge:
         check_count(seeds, arguments.count, controls=labels is None)
+    ledger = None
     with open_device(arguments.device) as device, output.progress() as report:
         info = device.info()
-        draws, seconds = [], []
-        for seed in seeds:
-            began = time.perf_counter()
-            draws.append(generator.draw(device, arguments.count, seed=seed, labels=labels,
-                                        report=_named(report, seed, len(seeds))))
-            seconds.append(time.perf_counter() - began)
+        draws: list[Drawn] = []
+        seconds: list[float] = []
+
+        def draw(device: "Device") -> None:
+            for seed in seeds:
+                began = time.perf_counter()
+                draws.append(generator.draw(device, arguments.count, seed=seed, labels=labels,
+                                            report=_named(report, seed, len(seeds))))
+                seconds.append(time.perf_counter() - began)
+
+        if energy is None:
+            draw(device)
+        else:
+            with energy.session(device, generator.programs[0], report) as session:
+                session.begin()
+                draw(session.device)
+                session.end()
+                ledger = energy.document(session)
         judged, digital = None, None
         if not arguments.no_judge:
             report("judging", 0, 1)
             judged, digital = _judge(generator, draws, seeds, arguments, report)
     return Shown(generator, arguments.model, arguments.device, info, seeds, draws, seconds, judged,
-                 digital)
+                 digital, ledger)
 
 
 def _named(report: "Report", seed: int, count: int) -> "Report":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from pbitstream.cli.energy_view import show_energy
 from pbitstream.cli.output import plural, table
 from pbitstream.cli.pictures import picture_rows
 from pbitstream.diffusion.generators.base import Drawn, Generator
@@ -50,6 +51,7 @@ class Shown:
     seconds: list[float]
     judged: dict[str, Any] | None
     digital: dict[str, Any] | None
+    energy: dict[str, Any] | None = None
 
     @property
     def title(self) -> str:
@@ -98,6 +100,7 @@ class Shown:
             "seconds": self.seconds,
             "programs": [{"digest": program.digest, "margins": program.margins().to_dict(),
                           "cost": vars(program.cost())} for program in self.generator.programs],
+            **({} if self.energy is None else {"energy": self.energy}),
         }
 
 
@@ -125,6 +128,8 @@ def show(console: Console, shown: Shown) -> None:
         console.print(_figures(shown, shown.judged))
         console.print(f"[dim]{_legend(shown, shown.judged)}[/]\n")
     _remarks(console, shown)
+    if shown.energy is not None:
+        show_energy(console, shown.energy)
 
 
 def _how(generator: Mapping[str, Any]) -> str:
@@ -194,7 +199,7 @@ def _cell(figures: Mapping[str, Any], name: str) -> str:
 
 
 def _legend(shown: Shown, judged: Mapping[str, Any]) -> str:
-    what = "the training images" if not judged["controls"] else "360 held-out digits"
+    what = "the training images" if not judged["controls"] else "360 test digits"
     text = (f"In the features of the {judged['judge']} judge, against {what}; "
             f"{judged['count']} images a seed")
     if len(shown.seeds) > 1:

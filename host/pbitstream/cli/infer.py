@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbitstream.cli.energy import add_energy, energy_of
 from pbitstream.cli.output import Output, check_target, plural, write_whole
 from pbitstream.cli.parser import UsageError, add_common, any_whole, finite, positive
 
@@ -11,8 +12,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pbitstream.cli.energy import Energy
     from pbitstream.cli.infer_view import Shown
+    from pbitstream.cli.output import Report
+    from pbitstream.devices.protocol import Device
     from pbitstream.diffusion.denoiser import Denoiser, Noisy
+    from pbitstream.diffusion.evaluation import Evaluation
 
 __all__ = ["EPILOG", "HELP", "add_arguments", "run"]
 
@@ -24,6 +29,8 @@ examples:
   pbitstream infer mine.png --noise 0.3     your own 8x8 image, light ink on dark
   pbitstream infer xt.npy --noisy --noise 0.4 --out denoised.npy
   pbitstream infer --json | jq .metrics.r2
+  pbitstream infer --energy kv260 --count 20     counts, and terms of an energy with grades
+  pbitstream infer -d serial:/dev/ttyUSB1 --energy prices.toml --energy meter.csv
 """
 MODEL = "digits-k16"
 PICTURE = "pbitstream-infer.png"
@@ -51,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="inputs per call of the device; changes no bit of the result (512)")
     parser.add_argument("--out", metavar="FILE.npy",
                         help="write the denoised images, float64 (images, times, 8, 8)")
+    add_energy(parser)
     add_common(parser, "device", "seed", "json", "plot", "quiet")
 
 
@@ -62,8 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     out = None
     if arguments.out is not None:
         out = check_target("--out", arguments.out, (".npy",))
+    energy = energy_of(arguments)
     plot = _plot_target(arguments, output)
-    shown = _evaluate(arguments, output)
+    shown = _evaluate(arguments, output, energy)
     if out is not None:
         _write_denoised(out, shown)
     if plot is not None:
@@ -112,7 +121,9 @@ def _save_figure(
     return path
 
 
-def _evaluate(arguments: argparse.Namespace, output: Output) -> "Shown":
+def _evaluate(
+    arguments: argparse.Namespace, output: Output, energy: "Energy | None"
+) -> "Shown":
     """Run the inference; everything it computes is in `pbitstream.diffusion.evaluation`."""
     from pbitstream.cli.infer_view import Shown
     from pbitstream.devices.registry import open_device
@@ -126,16 +137,27 @@ def _evaluate(arguments: argparse.Namespace, output: Output) -> "Shown":
     check_window(program.steps if arguments.steps is None else arguments.steps,
                  program.burn_in if arguments.burn_in is None else arguments.burn_in)
     states, rows = _states(arguments, denoiser, output)
-    with open_device(arguments.device) as device, output.progress() as report:
-        evaluation = evaluate(
+
+    def evaluated(device: "Device", report: "Report") -> "Evaluation":
+        return evaluate(
             denoiser, device, states, rows, seed=arguments.seed, steps=arguments.steps,
             burn_in=arguments.burn_in, chains=arguments.chains, batch=arguments.batch,
             temperature=arguments.temperature, report=report,
         )
+
+    ledger = None
+    with open_device(arguments.device) as device, output.progress() as report:
+        if energy is None:
+            evaluation = evaluated(device, report)
+        else:
+            with energy.session(device, program, report) as session:
+                evaluation = evaluated(session.device, session.around("relax", report))
+                ledger = energy.document(session)
         info = device.info()
     files = len(arguments.images)
     source = plural(files, "file") if files else "held-out digits"
-    return Shown(evaluation, program, MODEL, arguments.device, info, source, arguments.noise)
+    return Shown(evaluation, program, MODEL, arguments.device, info, source, arguments.noise,
+                 ledger)
 
 
 def _states(

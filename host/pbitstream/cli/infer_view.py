@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from pbitstream.cli.energy_view import show_energy
 from pbitstream.cli.output import listing, number, plural, table, uncoupled
 from pbitstream.cli.pictures import picture_rows
 from pbitstream.diffusion.evaluation import Evaluation
@@ -41,6 +42,7 @@ class Shown:
     device_info: dict[str, Any]
     source: str
     asked_noise: float | None
+    energy: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document."""
@@ -54,6 +56,7 @@ class Shown:
                 "margins": self.program.margins().to_dict(),
                 "cost": vars(cost),
             },
+            **({} if self.energy is None else {"energy": self.energy}),
         }
 
     @property
@@ -86,6 +89,8 @@ def show(console: Console, shown: Shown) -> None:
     console.print(f"[dim]{_legend(evaluation)}[/]\n")
     _side_by_side(console, _timing(evaluation), _margins(shown.program), _cost(shown.program))
     _remarks(console, evaluation)
+    if shown.energy is not None:
+        show_energy(console, shown.energy)
 
 
 def chosen_states(evaluation: Evaluation, count: int) -> "NDArray[np.int64]":
