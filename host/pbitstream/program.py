@@ -102,6 +102,11 @@ class Program:
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the parts; whoever unpickles checks them again."""
+        return Program, (self.topology, dict(self.tables), self.conditioning, self.steps,
+                         self.burn_in, dict(self.provenance))
+
     @cached_property
     def layout(self) -> dict[str, Any]:
         """Everything but the tensors, as integers and strings: what the digest covers."""

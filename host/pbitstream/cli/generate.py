@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbitstream.cli.asked import device_asked
 from pbitstream.cli.energy import add_energy, energy_of
 from pbitstream.cli.output import Output, check_target, write_whole
 from pbitstream.cli.parser import UsageError, add_common, any_whole, finite, positive
@@ -74,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--animation", metavar="FILE.gif",
                         help="write the way from noise to the images")
     add_energy(parser)
-    add_common(parser, "device", "seed", "json", "plot", "quiet")
+    add_common(parser, "device", "cluster", "seed", "json", "plot", "quiet")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -133,7 +134,6 @@ def _generate(
 ) -> "Shown":
     """Draw with every seed, then measure."""
     from pbitstream.cli.generate_view import Shown
-    from pbitstream.devices.registry import open_device
     from pbitstream.diffusion.generators.judging import check_count
     from pbitstream.diffusion.generators.registry import open_generator
 
@@ -145,7 +145,7 @@ def _generate(
     if not arguments.no_judge:
         check_count(seeds, arguments.count, controls=labels is None)
     ledger = None
-    with open_device(arguments.device) as device, output.progress() as report:
+    with device_asked(arguments) as device, output.progress() as report:
         info = device.info()
         draws: list[Drawn] = []
         seconds: list[float] = []

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbitstream.cli.asked import device_asked
 from pbitstream.cli.energy import add_energy, energy_of
 from pbitstream.cli.output import Output, check_target, plural, write_whole
 from pbitstream.cli.parser import UsageError, add_common, any_whole, finite, positive
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE.npy",
                         help="write the denoised images, float64 (images, times, 8, 8)")
     add_energy(parser)
-    add_common(parser, "device", "seed", "json", "plot", "quiet")
+    add_common(parser, "device", "cluster", "seed", "json", "plot", "quiet")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -126,7 +127,6 @@ def _evaluate(
 ) -> "Shown":
     """Run the inference; everything it computes is in `pbitstream.diffusion.evaluation`."""
     from pbitstream.cli.infer_view import Shown
-    from pbitstream.devices.registry import open_device
     from pbitstream.diffusion.denoiser import Denoiser
     from pbitstream.diffusion.evaluation import evaluate
     from pbitstream.model import Model, shipped
@@ -146,7 +146,7 @@ def _evaluate(
         )
 
     ledger = None
-    with open_device(arguments.device) as device, output.progress() as report:
+    with device_asked(arguments) as device, output.progress() as report:
         if energy is None:
             evaluation = evaluated(device, report)
         else:

@@ -59,14 +59,18 @@ def add_common(parser: argparse.ArgumentParser, *names: str) -> None:
     Parameters
     ----------
     names
-        Of ``device``, ``seed``, ``json``, ``plot``, ``quiet``. Device, seed and quiet that are not
-        given take the effective setting (`pbitstream.cli.settings`).
+        Of ``device``, ``cluster``, ``seed``, ``json``, ``plot``, ``quiet``. Device, seed and quiet
+        that are not given take the effective setting (`pbitstream.cli.settings`).
     """
     group = parser.add_argument_group("common options")
     for name in names:
         if name == "device":
             group.add_argument("-d", "--device", metavar="URL",
                                help="device to run on (emulator:); see pbitstream devices")
+        elif name == "cluster":
+            group.add_argument("--cluster", metavar="URL",
+                               help="spread the work over a Dask cluster, whose workers open the "
+                                    "device each; local:N starts N workers here")
         elif name == "seed":
             group.add_argument("--seed", type=seed, metavar="N",
                                help="of the substrate's noise, 0 to 2**64 - 1 (0)")

@@ -1,12 +1,17 @@
 """``pbitstream study TOPIC`` for the topics of `pbitstream.study`: measure, keep, show."""
 
 import argparse
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pbitstream.cli.output import Output, check_target
 from pbitstream.cli.parser import add_common, positive
 from pbitstream.study.topics import QUESTIONS
+
+if TYPE_CHECKING:
+    from pbitstream.study.run import Measure
 
 __all__ = ["add_topics"]
 
@@ -28,7 +33,7 @@ def add_topics(topics: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
                          help="seeds of every row, at least 5, from --seed on (5)")
         own.add_argument("--folder", default=FOLDER, metavar="DIR",
                          help=f"where results are kept and resumed ({FOLDER})")
-        add_common(own, "device", "seed", "json", "plot", "quiet")
+        add_common(own, "device", "cluster", "seed", "json", "plot", "quiet")
         own.set_defaults(topic_run=partial(run, name))
 
 
@@ -42,14 +47,22 @@ def run(name: str, arguments: argparse.Namespace) -> int:
         require_matplotlib()
         plot = check_target("--plot", arguments.plot, PLOT_ENDINGS)
     from pbitstream.devices.registry import open_device
+    from pbitstream.farm import Cluster
+    from pbitstream.farm.study import measured
     from pbitstream.study.run import run_topic
     from pbitstream.study.topics import open_topic
 
     topic = open_topic(name)
     kept = Path(arguments.folder) / f"{name}.jsonl"
-    with open_device(arguments.device) as device, output.progress() as report:
+    with ExitStack() as stack:
+        measure: Measure | None = None
+        device = stack.enter_context(open_device(arguments.device))
+        if arguments.cluster is not None:
+            cluster = stack.enter_context(Cluster(arguments.cluster))
+            measure = partial(measured, cluster, arguments.device, name)
+        report = stack.enter_context(output.progress())
         study = run_topic(topic, device, seeds=arguments.seeds, first_seed=arguments.seed,
-                          path=kept, report=report)
+                          path=kept, measure=measure, report=report)
     if plot is not None:
         from pbitstream.cli.study_view import save_plot
 

@@ -4,8 +4,10 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pbitstream
 from pbitstream.devices.protocol import Device
@@ -13,10 +15,14 @@ from pbitstream.errors import FileFormatError, SpecError
 from pbitstream.spec import spec_digest
 from pbitstream.study.base import MIN_SEEDS, Point, Row, Study, Topic, spread
 
-__all__ = ["Cells", "run_topic"]
+__all__ = ["Cell", "Cells", "Measure", "run_topic"]
 
 #: Folders of the package whose code decides figures.
 SOURCES = ("compiler", "diffusion", "emulator", "study")
+#: A point and a seed.
+Cell: TypeAlias = tuple[Point, int]
+#: Measures cells; see `run_topic`.
+Measure: TypeAlias = Callable[[Sequence[Cell]], Iterator[tuple[int, dict[str, float]]]]
 #: Called with (what is being done, how many are done, of how many).
 Report = Callable[[str, int, int], object]
 
@@ -89,6 +95,7 @@ def run_topic(
     first_seed: int = 0,
     points: Sequence[Point] | None = None,
     path: Path | None = None,
+    measure: Measure | None = None,
     report: Report | None = None,
 ) -> Study:
     """Measure every point with every seed and return the rows.
@@ -101,6 +108,9 @@ def run_topic(
         Only these; all of the topic's if None.
     path
         Where cells are kept and taken from when the study goes on; nowhere if None.
+    measure
+        Yields (number, figures) of numbered cells in any order, from elsewhere; by default the
+        topic measures them on the device, one after the other.
 
     Raises
     ------
@@ -114,22 +124,34 @@ def run_topic(
     tell = report or (lambda what, done, total: None)
     chosen = topic.points() if points is None else list(points)
     numbers = tuple(range(first_seed, first_seed + seeds))
-    cells = Cells(path, topic.identity)
-    total = len(chosen) * seeds
+    kept = Cells(path, topic.identity)
+    cells = [(point, seed) for point in chosen for seed in numbers]
+    missing = [cell for cell in cells if kept.get(*cell) is None]
+    if measure is None:
+        measure = partial(_one_by_one, topic, device)
+    done = len(cells) - len(missing)
+    tell(_text(*missing[0]) if missing else "done", done, len(cells))
+    for number, figures in measure(missing):
+        kept.put(*missing[number], figures)
+        done += 1
+        tell(_text(*missing[number]), done, len(cells))
     rows = []
-    for place, point in enumerate(chosen):
-        taken = []
-        for turn, seed in enumerate(numbers):
-            tell(", ".join(str(value) for value in point.values()), place * seeds + turn, total)
-            figures = cells.get(point, seed)
-            if figures is None:
-                figures = topic.measure(device, point, seed)
-                cells.put(point, seed, figures)
-            taken.append(figures)
+    for point in chosen:
+        taken = [kept.found[_key(point, seed)] for seed in numbers]
         rows.append(Row(point, {figure.name: spread([cell[figure.name] for cell in taken])
                                 for figure in topic.figures}))
-    tell("done", total, total)
     return Study(topic, numbers, tuple(rows))
+
+
+def _one_by_one(
+    topic: Topic, device: Device, cells: Sequence[Cell]
+) -> Iterator[tuple[int, dict[str, float]]]:
+    for number, (point, seed) in enumerate(cells):
+        yield number, topic.measure(device, point, seed)
+
+
+def _text(point: Point, seed: int) -> str:
+    return ", ".join([*map(str, point.values()), f"seed {seed}"])
 
 
 def _code_digest() -> str:
