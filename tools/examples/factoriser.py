@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from pbitstream.ising import Problem
 from pbitstream.sampling import IsingSampler, clamp, ladder, temper
 
-ROUNDS, SWEEPS, CHAINS, LEVELS = 400, 10, 16, 16
+ROUNDS, SWEEPS, CHAINS, LEVELS = 100, 10, 16, 16
 
 
 class Circuit:
