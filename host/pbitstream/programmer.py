@@ -1,4 +1,4 @@
-"""Loading a bitstream into a board over JTAG, with openFPGALoader.
+"""Loading a bitstream into a board: over JTAG with openFPGALoader, or by the board's own Linux.
 
 What is loaded lives in the chip until its power goes; a board's own flash is not written. So a load
 that breaks off costs nothing that a power cycle does not bring back.
@@ -13,11 +13,16 @@ import subprocess
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pbitstream.errors import DeviceError, DeviceTimeoutError, MissingExtraError, SpecError
-from pbitstream.spec.manifest import Programmer
+from pbitstream.spec.bitfile import same_chip
+from pbitstream.spec.manifest import Manifest, Programmer
 
-__all__ = ["INTERRUPTED", "Loader", "same_device"]
+if TYPE_CHECKING:
+    from pbitstream.devices.zynq.loader import FabricLoader
+
+__all__ = ["INTERRUPTED", "Loader", "find_loader", "same_device"]
 
 TOOL = "openFPGALoader"
 #: Seconds that the tool may say nothing.
@@ -52,9 +57,14 @@ class Loader:
 
     Attributes
     ----------
+    port
+        The device that reads back what was loaded: which line the board has is not known here.
     begun
         Whether the last load has erased what the chip held.
     """
+
+    tool = TOOL
+    port: str | None = None
 
     def __init__(self, programmer: Programmer) -> None:
         if programmer.tool != TOOL:
@@ -72,6 +82,10 @@ class Loader:
         # A name must not look like an option.
         shown = str(bitstream)
         return [TOOL, "--board", self._board, f"./{shown}" if shown.startswith("-") else shown]
+
+    def commands(self, bitstream: Path) -> list[str]:
+        """Return both, as they are typed."""
+        return [shlex.join(self.detecting()), shlex.join(self.command(bitstream))]
 
     def version(self) -> str:
         """Return the tool's version.
@@ -164,13 +178,28 @@ class Loader:
         return DeviceError(f"{sent}: {tail or 'no word'}; nothing was written")
 
 
+def find_loader(manifest: Manifest) -> "Loader | FabricLoader":
+    """Return what loads a manifest's bitstream from here.
+
+    That is openFPGALoader, or on a Zynq board, for its own kind of chip, the board's kernel.
+    """
+    # A chip is the same as itself if it is Xilinx's.
+    if same_chip(manifest.idcode, manifest.idcode):
+        from pbitstream.devices.zynq import manager
+        from pbitstream.devices.zynq.loader import FabricLoader
+
+        if manager.MANAGER.is_dir():
+            return FabricLoader(manifest)
+    return Loader(manifest.programmer)
+
+
 def same_device(found: int, wanted: int) -> bool:
     """Return whether a device id that was read may be the one that is wanted.
 
-    Some versions of the tool leave out the upper four bits, the chip's revision; then the tool's
-    own comparison, before it writes, is the one that counts.
+    Xilinx counts a chip's revisions in the upper four bits. Some versions of the tool leave them
+    out of any chip's; then the tool's own comparison, before it writes, is the one that counts.
     """
-    return found in (wanted, wanted & 0x0FFF_FFFF)
+    return found in (wanted, wanted & 0x0FFF_FFFF) or same_chip(found, wanted)
 
 
 def _lines(running: "subprocess.Popen[bytes]", words: list[str]) -> Iterator[str]:

@@ -109,9 +109,10 @@ def test_a_clock_that_is_not_reached_replaces_nothing(run: Run, made: list[Built
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["nix"], "board must be one of ulx3s, not 'nix'"),
+    (["nix"], "board must be one of ulx3s, pynq-z2, not 'nix'"),
     (["ulx3s", "--image", "nix"], "--image must be one of tiny, ulx3s, pynq_z2, not 'nix'"),
     (["ulx3s", "--clock", "79"], "clock must be one that the PLL makes of 25 MHz exactly"),
+    (["ulx3s", "--plan-only"], "--plan-only is for boards whose tools PyPI does not have: pynq-z2"),
     (["ulx3s", "--clock", "5"], "clock must be at least 6 MHz"),
     (["ulx3s", "--clock", "nan"], "--clock: must be a frequency in MHz, not 'nan'"),
     (["ulx3s", "--clock", "inf"], "--clock: must be a frequency in MHz, not 'inf'"),

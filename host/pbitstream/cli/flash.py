@@ -1,7 +1,6 @@
 """``pbitstream flash``: a bitstream into a board, checked before and read back after."""
 
 import argparse
-import shlex
 import sys
 import time
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from pbitstream.cli.parser import UsageError, add_common
 from pbitstream.errors import DeviceError, FileFormatError, MissingExtraError
 
 if TYPE_CHECKING:
+    from pbitstream.devices.zynq.loader import FabricLoader
     from pbitstream.programmer import Loader
     from pbitstream.spec.manifest import Manifest
 
@@ -22,12 +22,14 @@ HELP = "load a bitstream into a board by its manifest, and read its spec digest 
 EPILOG = """\
 The bitstream's SHA-256 and device id are checked, then the board's device id is asked for, and
 only then something is written: to the chip, not to the board's flash, so that the image before it
-is back when the board is switched off and on. Needs openFPGALoader, which pip cannot bring.
+is back when the board is switched off and on. Needs openFPGALoader, which pip cannot bring; on a
+PYNQ board itself its Linux loads the image and sets its clock, and --dry-run shows how.
 
 examples:
   pbitstream flash ulx3s --dry-run          check, and show the commands
   pbitstream flash ulx3s                    bitstreams/ulx3s.bit, as bitstreams/ulx3s.json says
   pbitstream flash other/ulx3s-tiny.json --port serial:/dev/ttyUSB0
+  sudo pbitstream flash pynq-z2             on the board; elsewhere over JTAG, without sudo
 """
 FOLDER = "bitstreams"
 #: Where Linux names serial lines by what is plugged in.
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "one there")
     parser.add_argument("--port", metavar="URL",
                         help="device to read the spec digest back from, serial:/dev/ttyUSB0 (the "
-                             "line that is named like the board)")
+                             "line that is named like the board; on a PYNQ board pynq:)")
     parser.add_argument("--dry-run", action="store_true",
                         help="check the files and show the commands, and run none")
     add_common(parser, "json", "quiet")
@@ -52,14 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, load, read back and print; returns 0."""
-    from pbitstream.programmer import Loader
+    from pbitstream.programmer import find_loader
     from pbitstream.spec.manifest import Manifest
 
     output = Output(arguments)
     path = find(arguments.what)
     manifest = Manifest.read(path)
     manifest.check(path)
-    loader = Loader(manifest.programmer)
+    loader = find_loader(manifest)
     bitstream = path.with_name(manifest.bitstream)
     found: dict[str, Any] = {
         "manifest": str(path),
@@ -69,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         "sha256": manifest.sha256,
         "idcode": f"{manifest.idcode:#010x}",
         "spec_digest": manifest.spec_digest,
-        "commands": [shlex.join(loader.detecting()), shlex.join(loader.command(bitstream))],
+        "clock_mhz": manifest.clock.requested,
+        "commands": loader.commands(bitstream),
         "dry_run": arguments.dry_run,
         "loaded": False,
         "read_back": None,
@@ -112,14 +115,14 @@ def find(what: str | None) -> Path:
     return named
 
 
-def _load(loader: "Loader", manifest: "Manifest", bitstream: Path, port: str | None,
+def _load(loader: "Loader | FabricLoader", manifest: "Manifest", bitstream: Path, port: str | None,
           output: Output, found: dict[str, Any]) -> None:
     """Load the board and read back, noting in `found` what was done."""
     from pbitstream.programmer import INTERRUPTED, same_device
 
     # All that can be refused is refused before anything is written.
-    found["tool"] = f"{manifest.programmer.tool} {loader.version()}"
-    port = port or _line(manifest)
+    found["tool"] = f"{loader.tool} {loader.version()}"
+    port = port or loader.port or _line(manifest)
     _check_port(port)
     there = loader.detect()
     if not any(same_device(code, manifest.idcode) for code in there):
@@ -127,7 +130,7 @@ def _load(loader: "Loader", manifest: "Manifest", bitstream: Path, port: str | N
         raise DeviceError(f"the board's chip is {names}, the image is for {manifest.idcode:#010x} "
                           f"{manifest.part}; nothing was written; take another board, or build an "
                           "image for this one")
-    output.note(shlex.join(loader.command(bitstream)))
+    output.note(loader.commands(bitstream)[-1])
     try:
         with output.progress() as report:
             loader.load(bitstream, lambda percent: report("loading", round(percent), 100))
@@ -138,14 +141,15 @@ def _load(loader: "Loader", manifest: "Manifest", bitstream: Path, port: str | N
     found["loaded"] = True
     if port is None:
         output.note(f"not read back: no serial line is named like {manifest.line}; --port says "
-                    "which it is")
+                    "which it is" if manifest.line else "not read back: this board has no serial "
+                    "line; its own Linux loads and reads back, if this command runs there")
         return
     found["read_back"] = _read_back(port, manifest)
 
 
 def _line(manifest: "Manifest") -> str | None:
     """Return the URL of the only serial line that is named like the board, or None."""
-    lines = sorted(LINES.glob(manifest.line)) if LINES.is_dir() else []
+    lines = sorted(LINES.glob(manifest.line)) if manifest.line and LINES.is_dir() else []
     return f"serial:{lines[0]}" if len(lines) == 1 and find_spec("serial") else None
 
 
@@ -193,6 +197,7 @@ def _show(output: Output, found: dict[str, Any]) -> None:
     made = listing("Flash", text=True)
     made.add_row("manifest", found["manifest"])
     made.add_row("bitstream", f"{found['bitstream']}, checked, for device {found['idcode']}")
+    made.add_row("clock", f"{found['clock_mhz']:g} MHz")
     for command in found["commands"]:
         made.add_row("would run" if found["dry_run"] else "ran", command)
     if not found["dry_run"]:

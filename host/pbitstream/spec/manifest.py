@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pbitstream.errors import FileFormatError, SpecError
+from pbitstream.spec.bitfile import BitFile, is_bit_file
 from pbitstream.spec.digest import spec_digest
 from pbitstream.spec.image import Image
 
@@ -62,7 +63,7 @@ class Manifest:
     part, idcode
         The chip's order code and its JTAG device id.
     clock, baud
-        Of the design, and of its serial line after a reset.
+        Of the design, and of its serial line after a reset; 0 if it has none.
     utilisation
         Per resource what it takes and what the chip has.
     inputs
@@ -180,7 +181,12 @@ class Manifest:
 
 
 def device_id(bitstream: bytes) -> int | None:
-    """Return the JTAG device id that a bitstream of an ECP5 is for, None if it is none."""
+    """Return the JTAG device id that an ECP5's or a Zynq's bitstream is for, None if it is none."""
+    if is_bit_file(bitstream):
+        try:
+            return BitFile.parse(bitstream).idcode
+        except FileFormatError:
+            return None
     start = bitstream.find(PREAMBLE)
     if start < 0:
         return None

@@ -1,0 +1,48 @@
+"""The driver that PYNQ gives to the substrate in an overlay, found by the entry point `pynq.lib`.
+
+::
+
+    overlay = pynq.Overlay("pynq-z2.bit")      # with pynq-z2.hwh beside it
+    with overlay.substrate.open() as device:
+        device.load(program)
+"""
+
+from typing import Any
+
+from pbitstream.devices.zynq.access import mmio_transport
+from pbitstream.devices.zynq.urls import OnZynq
+from pbitstream.spec.handoff import VLNV
+
+__all__ = ["Substrate"]
+
+
+def _driver() -> Any:
+    """Return the driver's class, or None where there is no pynq to use it."""
+    try:
+        from pynq import Clocks, DefaultIP
+    except ImportError:
+        return None
+
+    class Substrate(DefaultIP):
+        """The substrate of an overlay; registers are `register_map`, the device is `open`."""
+
+        bindto = (VLNV,)
+
+        def open(self) -> OnZynq:
+            """Return the substrate as a device (`pbitstream.devices.Device`).
+
+            Not called `device`, which pynq has for the chip that the overlay is loaded on.
+
+            Raises
+            ------
+            DeviceError
+                If what answers is not our image, or was built for another spec.
+            """
+            return OnZynq(mmio_transport(self.mmio), access="pynq overlay",
+                          clock=float(Clocks.fclk0_mhz) * 1e6)
+
+    return Substrate
+
+
+#: The class, made when pynq imports this module; None without pynq.
+Substrate = _driver()
