@@ -75,7 +75,7 @@ def test_screen_and_picture(capsys, tmp_path):
                  "--quiet"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    for words in ("Banks", "e1 – d1", "e2 – d2", "R² on held-out rows by rank",
+    for words in ("Banks", "e1 – d1", "e2 – d2", "R² on validation rows by rank",
                   "Readout against the U-Net, 80 test rows", "control: constant",
                   "control: another image", "R² lost to quantisation: d1 ",
                   "exact equilibrium", "steps for an rms error of 0.01",

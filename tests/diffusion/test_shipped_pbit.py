@@ -28,7 +28,7 @@ def mean(name: str, figure: str) -> float:
 @pytest.mark.parametrize(("name", "most"), [
     # Real images have 7 +- 2 by the binary judge and 12 +- 4 by the grey one; these are means over
     # seeds and three deviations.
-    ("digits-pbit", 16.0), ("digits-pbit-chain", 20.0),
+    ("digits-pbit", 16.0), ("digits-pbit-chain", 18.0),
     ("digits-grey", 28.0), ("digits-grey-unlabelled", 34.0),
 ])
 def test_the_distance_to_real_images(name: str, most: float) -> None:
@@ -49,7 +49,7 @@ def test_all_digits_come_and_training_images_do_not(name: str) -> None:
     binary = document(name)["judge"] == "binary"
     # The test images have 3.04 and .044, or 2.08 and 0.
     assert mean(name, "nearest") > (2.7 if binary else 1.7)
-    assert mean(name, "copies") < (0.1 if binary else 0.005)
+    assert mean(name, "copies") < (0.06 if binary else 0.005)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,6 +78,10 @@ def test_what_they_must_reach(
     with Emulator() as device:
         figures = judge_generator(generator, device, range(30, 35), controls=False)["figures"]
     assert figures["frechet"]["mean"] <= frechet
+    if generator.judge == "binary":
+        # No more copies of training images than there are among the test images.
+        assert figures["nearest"]["mean"] >= 2.9
+        assert figures["copies"]["mean"] <= 0.044
     if within is not None:
         assert figures["frechet_within"]["mean"] <= within
     if accuracy is not None:

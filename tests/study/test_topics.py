@@ -95,3 +95,15 @@ def test_whole_converters_change_nothing(subject: Subject, device: Emulator) -> 
     assert np.allclose(once, stepwise, atol=1e-12)
     coarse = subject.read(device, lowered, 0, converters=Converters(readout=4)).values
     assert np.abs(coarse - once).max() > 0.01
+
+
+def test_few_programs_are_kept(monkeypatch: pytest.MonkeyPatch, subject: Subject) -> None:
+    monkeypatch.setattr("pbitstream.study.subject.KEPT", 2)
+    first = subject.compiled(1)
+    assert subject.compiled(1) is first
+    subject.compiled(2)
+    subject.compiled(3)
+    assert len(subject._programs) == 2
+    again = subject.compiled(1)
+    assert again is not first
+    assert again.program.digest == first.program.digest

@@ -13,7 +13,7 @@ COLOURS = ("#4c72b0", "#c44e52", "#dd8452", "#55a868", "#8172b3", "#937860")
 
 
 def save_compile(path: Path, document: dict[str, Any]) -> None:
-    """Write singular values and R² on held-out rows over rank, with the chosen rank marked."""
+    """Write singular values and R² on validation rows over rank, with the chosen rank marked."""
     matplotlib = require_matplotlib()
     from matplotlib.figure import Figure
 
@@ -33,7 +33,7 @@ def save_compile(path: Path, document: dict[str, Any]) -> None:
             error.axhline(systems["substrate"]["r2"], color="#444444", linestyle=":",
                           label=f"{layer} on the device, all banks")
         for axes, title in ((spectrum, f"singular values, method {settings['method']}"),
-                            (error, "R² on held-out rows, low-rank bank alone")):
+                            (error, "R² on validation rows, low-rank bank alone")):
             axes.axvline(settings["rank"], color="#8c8c8c", linestyle="--", linewidth=0.8)
             axes.set(xlabel="rank", title=title)
             axes.grid(alpha=0.25)

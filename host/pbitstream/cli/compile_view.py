@@ -49,7 +49,7 @@ def _banks(banks: list[dict[str, Any]]) -> Table:
 def _ranks(banks: list[dict[str, Any]]) -> Table:
     most = max(len(bank["r2_by_rank"]) for bank in banks)
     ranks = [rank for rank in RANKS if rank <= most]
-    made = table("R² on held-out rows by rank, low-rank bank alone", "couples",
+    made = table("R² on validation rows by rank, low-rank bank alone", "couples",
                  *(f"k={rank}" for rank in ranks))
     for bank in banks:
         curve = bank["r2_by_rank"]

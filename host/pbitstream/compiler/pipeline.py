@@ -42,7 +42,7 @@ class Compiled:
     lowered
         The program, with the fit behind it and the places of all layers.
     curves
-        R² on held-out rows of every rank from 1, by skip; of the low-rank bank alone, fitted
+        R² on validation rows of every rank from 1, by skip; of the low-rank bank alone, fitted
         without local weights; empty where gains depend on the rank.
     rows
         Rows that were fitted.
@@ -171,7 +171,7 @@ def compile_unet(
         lap("interface")
     # Of methods whose gains depend on the rank, a part of a wider fit is no fit of a lower rank.
     measured = {} if method in RANK_DEPENDENT else _curves(source, fitted, curves, names, tell)
-    lap("held-out curves")
+    lap("validation curves")
     settings = {"skips": " ".join(f"{s}:{t}" for s, t in skips), "rank": rank, "method": method,
                 "band": band, "stencil": stencil, "interface": interface, "seed": seed,
                 "rows": gram.rows}
@@ -194,7 +194,7 @@ def _sketch(
 def _curves(
     source: Source, fitted: Fitted, factors: dict[Skip, Any], names: list[str], report: Report
 ) -> dict[Skip, Values]:
-    """Return R² over ranks on the held-out rows, of what other banks leave of the activations."""
+    """Return R² over ranks on validation rows, of what other banks leave of the activations."""
     curves, done = {skip: RankCurve(own) for skip, own in factors.items()}, 0
     for batch in source.batches(names, "held-out"):
         values = check_batch(batch.layers, names)
@@ -208,5 +208,5 @@ def _curves(
                     left = left - fit.back(x[other.target])
             curve.add(x[skip.source], left)
         done += len(batch)
-        report("held-out activations", done, 0)
+        report("validation activations", done, 0)
     return {skip: curve.r2() for skip, curve in curves.items()} if done else {}

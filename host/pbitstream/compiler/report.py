@@ -26,8 +26,8 @@ BOARDS = {lanes: Image(lanes=lanes, max_units=2048, max_rank_words=words)
 def report_on(compiled: Compiled) -> dict[str, Any]:
     """Return the report as plain data.
 
-    The keys: ``settings``, ``rows``, ``layers``, ``banks`` (spectrum, R² by rank on held-out rows,
-    numbers and connections beside those of a dense coupling), ``interface``, ``margins``,
+    The keys: ``settings``, ``rows``, ``layers``, ``banks`` (spectrum, R² by rank on validation
+    rows, numbers and connections beside those of a dense coupling), ``interface``, ``margins``,
     ``steps_for_error``, ``cost``, ``board_cycles`` and ``seconds``.
     """
     lowered = compiled.lowered

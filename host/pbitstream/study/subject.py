@@ -35,6 +35,8 @@ MODEL, SKIP = "digits-k16", Skip("e1", "d1")
 #: Every fourth of the 20 times.
 EVERY = 4
 SEED = 1000
+#: Programs, and seeds, that are kept.
+KEPT = 8
 #: Rows of one call of the device.
 BATCH = 600
 LIMITS = BIAS.value(BIAS.lowest), BIAS.value(BIAS.highest)
@@ -86,7 +88,7 @@ class States:
 
 @dataclass(eq=False)
 class Subject:
-    """The compiled layer, with what has been compiled and drawn so far.
+    """The compiled layer, with what has been compiled and drawn last.
 
     Attributes
     ----------
@@ -120,9 +122,13 @@ class Subject:
         self, rank: int = 16, *, method: str = "hbc", band: bool = False, interface: str = "none",
         seed: int = 0,
     ) -> Lowered:
-        """Return the compiled skip; see `pbitstream.compiler.pipeline.compile_unet`."""
+        """Return the compiled skip; see `pbitstream.compiler.pipeline.compile_unet`.
+
+        The last 8 are kept.
+        """
         key = rank, method, band, interface, seed
         if key not in self._programs:
+            _make_room(self._programs)
             self._programs[key] = compile_unet(
                 self.source, [SKIP], rank=rank, method=method, band=band, interface=interface,
                 seed=seed,
@@ -130,10 +136,9 @@ class Subject:
         return self._programs[key]
 
     def states(self, seed: int) -> States:
-        """Return the noisy digits of a seed; the last few are kept."""
+        """Return the noisy digits of a seed; the last 8 are kept."""
         if seed not in self._states:
-            while len(self._states) > 7:
-                self._states.pop(next(iter(self._states)))
+            _make_room(self._states)
             images = self.digits.test[: self.images]
             self._states[seed] = States(self.digits.model, images, seed)
         return self._states[seed]
@@ -219,6 +224,12 @@ class Subject:
             "f_mse": float(((f - states.target) ** 2).mean()),
             "clips": reading.clips,
         }
+
+
+def _make_room(kept: dict[Any, Any]) -> None:
+    """Drop what was put in first until one more fits."""
+    while len(kept) >= KEPT:
+        kept.pop(next(iter(kept)))
 
 
 def _mean(
