@@ -1,7 +1,8 @@
 """Where compiled kernels are kept: a folder of their own for every spec and kernel source.
 
-numba's cache sees changes of the file a function stands in, not of the constants it imports. So the
-folder's name holds the spec digest: an edited spec compiles anew and never runs old bits.
+numba's cache sees changes of the file a function stands in, not of what it imports. So the folder's
+name holds the spec digest and all of this package: an edited spec or kernel compiles anew and never
+runs old bits.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ __all__ = ["cache_folder", "kernels_cached"]
 
 def cache_folder() -> Path:
     """Return a writable folder: NUMBA_CACHE_DIR or the user's cache, else a temporary one."""
-    source = Path(__file__).with_name("kernels.py").read_bytes()
+    source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     name = hashlib.sha256(bytes.fromhex(spec_digest()) + source).hexdigest()[:16]
     chosen = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     base = Path(chosen) if chosen else Path(os.path.expanduser("~")) / ".cache"

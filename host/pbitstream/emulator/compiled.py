@@ -1,5 +1,6 @@
 """The emulator's compiled engine: a plan, chains over threads, and a kernel that can be stopped."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Event
@@ -49,6 +50,7 @@ class Compiled:
         squares = np.zeros((chains, plan.count if call.moments else 0), np.int64)
         clips = np.zeros((chains, len(CLIP_NAMES)), np.int64)
         flat = [array.reshape(-1) for array in (units, words, totals, squares, clips, exposed)]
+        kernel = self._kernel(chains)
         stop = Event()
 
         def run(first: int, end: int) -> None:
@@ -59,8 +61,7 @@ class Compiled:
                 while burn_in + steps and not stop.is_set():
                     burn = min(burn_in, block)
                     window = min(steps, block - burn) if burn == burn_in else 0
-                    kernels.relax_chains(header, modules, *others, burn, window, first, end, *flat,
-                                         *scratch)
+                    kernel(header, modules, *others, burn, window, first, end, *flat, *scratch)
                     burn_in, steps = burn_in - burn, steps - window
 
         self._over_threads(run, chains, stop)
@@ -72,6 +73,11 @@ class Compiled:
             State(units[:, place], words),
             np.minimum(clips, limit),
         )
+
+    def _kernel(self, chains: int) -> Callable[..., None]:
+        """Return the kernel of a call of so many chains, which a subclass may replace."""
+        kernel: Callable[..., None] = kernels.relax_chains
+        return kernel
 
     def _over_threads(self, run: Any, chains: int, stop: Event) -> None:
         threads = min(self.threads, chains)

@@ -16,7 +16,9 @@ from pbitstream.devices.call import Call, Sums, prepare, to_readout
 from pbitstream.devices.protocol import Device, Readout, State
 from pbitstream.emulator import oracle
 from pbitstream.emulator.batched import relax_batch
+from pbitstream.emulator.dense import crowded, supports
 from pbitstream.emulator.noise import reset_spins, seed_streams
+from pbitstream.emulator.pbit_plan import qualifies
 from pbitstream.errors import DeviceError, MissingExtraError, SpecError
 from pbitstream.program import Program
 from pbitstream.spec import spec_digest
@@ -32,6 +34,11 @@ SLOWER = "without numba: the same bits, about 10 times slower, 200 times for one
 
 class Emulator:
     """Bit-exact software device; implements `pbitstream.devices.protocol.Device`.
+
+    Compiled, chains run one by one; or 64 at a time, where the free modules are all of p-bits in
+    bands and sparse banks, no field could reach the limit of its 18 bits, and chains are enough: 3
+    of an input on each thread for couplings +-J, 20 for any weights. The bits are the same; see
+    `pbitstream.emulator.grouped`.
 
     Parameters
     ----------
@@ -120,8 +127,26 @@ class Emulator:
         with kernels_cached():
             from pbitstream.emulator.compiled import Compiled
 
-        compiled = Compiled(program, self.threads)
-        return lambda call: compiled.relax(call, initial_state(program, call))
+        compiled: Compiled
+        if supports(program.topology):
+            with kernels_cached():
+                from pbitstream.emulator.dense_engine import Dense
+
+            compiled = Dense(program, self.threads)
+        else:
+            compiled = Compiled(program, self.threads)
+        if not qualifies(program.topology) or crowded(program.topology):
+            return lambda call: compiled.relax(call, initial_state(program, call))
+        with kernels_cached():
+            from pbitstream.emulator.grouped import Grouped
+
+        grouped = Grouped(program, self.threads)
+
+        def run(call: Call) -> Sums:
+            sums = grouped.relax(call)
+            return compiled.relax(call, initial_state(program, call)) if sums is None else sums
+
+        return run
 
 
 def _processors() -> int:

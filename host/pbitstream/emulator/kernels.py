@@ -12,10 +12,11 @@ Tables of a program, U = sum of the modules' dims, each padded to a multiple of 
     terms    int64   rows of TERM_WORDS, one per directed coupling, by target; columns TERM_*
       LOW_RANK  rank, first unit of s, place of u in u[], tiles of A^T, dim_s in 8s, S, r1, r2
       BAND      length, first unit read, first unit written, weights; one row per offset
-      SPARSE    dim_t, first unit of s, first unit of t, weights, place of pointers and columns
+      SPARSE    rows, -, first unit of t, weights, -, -, -, -, place of rows, pointers, columns
+      DENSE     dim_t, first unit of s, first unit of t, tiles of J_ts, dim_s in 8s
     phases   int64   for each phase the number of its modules, then the modules
     pool     int16   tiles, band and sparse weights
-    index    int32   threshold table (1,024), then pointers and columns of sparse banks
+    index    int32   thresholds of p from below 0 to above (2,047), then rows, pointers, columns
     stiff    int32   k2 of U units, then k4
     gains    int16   gains S of every input
     h        int32   h << (F - 12) of every input and unit
@@ -38,7 +39,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from pbitstream.spec.noise import FIELD_BITS, FIELDS, NOISE_MEAN, STREAMS, XORSHIFT
-from pbitstream.spec.sigmoid import THRESHOLD_BITS, THRESHOLD_STEP_BITS, THRESHOLDS
+from pbitstream.spec.sigmoid import THRESHOLD_STEP_BITS, THRESHOLDS
 from pbitstream.spec.words import (
     BETA,
     EXPOSED,
@@ -58,7 +59,7 @@ __all__ = ["relax_chains"]
 GROUP_FIRST, GROUP_END, GROUP_TILES, GROUP_INNER = range(4)
 (TERM_KIND, TERM_LENGTH, TERM_SOURCE, TERM_TARGET, TERM_PLACE, TERM_INNER, TERM_GAIN, TERM_R1,
  TERM_R2, TERM_INDEX, TERM_WORDS) = range(11)
-LOW_RANK, BAND, SPARSE = range(3)
+LOW_RANK, BAND, SPARSE, DENSE = range(4)
 CLIP_PROJECTION, CLIP_GAIN, CLIP_STIFFNESS, CLIP_STATE, CLIP_FIELD = range(5)
 CLIPS = 5
 
@@ -75,7 +76,7 @@ FIELD_MASK = u64((1 << FIELD_BITS) - 1)
 NOISE_OFFSET = i32(NOISE_MEAN)
 HIGH16, LOW16 = EXPOSED.highest, EXPOSED.lowest
 HIGH24, LOW24 = STATE.highest, STATE.lowest
-HIGH18, LOW18 = PBIT_INPUT.highest, PBIT_INPUT.lowest
+HIGH18, LOW18 = i32(PBIT_INPUT.highest), i32(PBIT_INPUT.lowest)
 K_HIGH = K2.highest
 SPIN_SHIFT = EXPOSED.fraction
 EXPOSE = i32(STATE.fraction - EXPOSED.fraction)
@@ -87,10 +88,11 @@ QUARTIC_HALF = i32(1 << (QUARTIC - 1))
 DRIFT_FRACTION = K2.fraction + STATE.fraction
 STEP_FRACTION = K2.fraction
 Y_FRACTION = PBIT_INPUT.fraction
-STEP = PBIT_INPUT.fraction + BETA.fraction - THRESHOLD_STEP_BITS
-STEP_HALF = 1 << (STEP - 1)
-LAST_THRESHOLD = THRESHOLDS - 1
-FULL = i32(1 << THRESHOLD_BITS)
+STEP = i32(PBIT_INPUT.fraction + BETA.fraction - THRESHOLD_STEP_BITS)
+STEP_HALF = i32(1 << (STEP - 1))
+LAST_THRESHOLD = i32(THRESHOLDS - 1)
+#: Thresholds of p from below zero to above it.
+FOLDED = 2 * THRESHOLDS - 1
 
 
 @intrinsic
@@ -189,21 +191,31 @@ def band(f, w, x):
 
 
 @inner
-def sparse(f, pointers, columns, w, x):
-    """``f[i] += sum_e w[e] x[columns[e]]`` over the entries of row i."""
-    for i in range(len(f)):
-        total = f[i]
-        for e in range(pointers[i], pointers[i + 1]):
-            total = i32(total + i32(w[e]) * i32(x[columns[e]]))
-        f[i] = total
+def sparse(f, rows, pointers, columns, w, x):
+    """``f[rows[i]] += sum_e w[e] x[columns[e]]`` over the entries of row i.
+
+    Rows of equal length stand together, which branch predictors learn; unsigned indices are not
+    tested for being negative.
+    """
+    for i in range(len(rows)):
+        total = i32(0)
+        for e in range(u64(pointers[i]), u64(pointers[i + 1])):
+            total = i32(total + i32(i32(w[e]) * i32(x[u64(columns[e])])))
+        f[u64(rows[i])] += total
+
+
+@inner
+def copy(to, values):
+    """``to[i] = values[i]``; with the bounds of a view, LLVM makes it vectors."""
+    for i in range(len(to)):
+        to[i] = values[i]
 
 
 @inner
 def field(module, group, terms, pool, index, gains, start, x, f, u, z, clips):
     """``f = start +`` one group of terms of a module, from exposed states (numerics 2 to 4)."""
     base, dim = module[MODULE_BASE], module[MODULE_DIM]
-    for i in range(base, base + dim):
-        f[i] = start[i]
+    copy(view(f, base, dim), view(start, base, dim))
     for k in range(module[group + GROUP_FIRST], module[group + GROUP_END]):
         term = view(terms, k * TERM_WORDS, TERM_WORDS)
         n, source, target = term[TERM_LENGTH], term[TERM_SOURCE], term[TERM_TARGET]
@@ -216,10 +228,12 @@ def field(module, group, terms, pool, index, gains, start, x, f, u, z, clips):
                  term[TERM_R2], clips)
         elif term[TERM_KIND] == BAND:
             band(view(f, target, n), view(pool, place, n), view(x, source, n))
+        elif term[TERM_KIND] == DENSE:
+            project(f, target, pool, place, n, x, source, term[TERM_INNER])
         else:
             at = term[TERM_INDEX]
-            sparse(view(f, target, n), view(index, at, n + 1), view(index, at + n + 1, 0),
-                   view(pool, place, 0), view(x, source, 0))
+            sparse(view(f, target, 0), view(index, at, n), view(index, at + n, n + 1),
+                   view(index, at + 2 * n + 1, 0), view(pool, place, 0), x)
     project(f, base, pool, module[group + GROUP_TILES], dim, u, 0, module[group + GROUP_INNER])
 
 
@@ -265,24 +279,34 @@ def langevin(x24, x, f, k2, k4, words, g, q, fraction, s, clips):
 
 @inner
 def pbit(m, x, f, words, quarter, beta, fraction, table, clips):
-    """One row, up to 128 p-bits; `quarter` is the field of their words (numerics 6)."""
-    field_shift = u64(quarter * FIELD_BITS)
+    """One row, up to 128 p-bits; `quarter` is the field of their words (numerics 6).
+
+    Three loops, so that all but the look-up become vectors; `f` holds the thresholds in between.
+    """
     shift = i32(fraction - Y_FRACTION)
+    below = i32(shift - i32(1))
+    # From this |y| on the last threshold holds; up to it beta y fits int32.
+    enough = ((LAST_THRESHOLD << STEP) + beta - 1) // beta if beta else i64(HIGH18 + 1)
+    most, factor = i32(HIGH18 + 1 if enough > HIGH18 else enough), i32(beta)
     clipped = i32(0)
-    for i in range(len(m)):
+    for i in range(len(f)):
         # Half up without the addition that could overflow: the bit below the cut is the carry.
-        rounded = i32((f[i] >> shift) + ((f[i] >> i32(shift - i32(1))) & i32(1)))
+        rounded = i32(i32(f[i] >> shift) + i32(i32(f[i] >> below) & i32(1)))
         y = i32(LOW18 if rounded < LOW18 else HIGH18 if rounded > HIGH18 else rounded)
-        clipped += i32(rounded != y)
-        p = beta * i64(y)
-        j = ((-p if p < 0 else p) + STEP_HALF) >> STEP
-        threshold = table[LAST_THRESHOLD if j > LAST_THRESHOLD else j]
-        if p < 0:
-            threshold = i32(FULL - threshold)
-        up = i32((words[i] >> field_shift) & FIELD_MASK) < threshold
+        clipped = i32(clipped + i32(rounded != y))
+        size = i32(-y) if y < 0 else y
+        size = most if size > most else size
+        j = i32(i32(i32(factor * size) + STEP_HALF) >> STEP)
+        j = LAST_THRESHOLD if j > LAST_THRESHOLD else j
+        f[i] = i32(LAST_THRESHOLD - j) if y < 0 else i32(LAST_THRESHOLD + j)
+    clips[CLIP_FIELD] += clipped
+    for i in range(len(f)):
+        f[i] = table[u64(f[i])]
+    field_shift = u64(quarter * FIELD_BITS)
+    for i in range(len(f)):
+        up = i32((words[i] >> field_shift) & FIELD_MASK) < f[i]
         m[i] = up
         x[i] = SPIN if up else -SPIN
-    clips[CLIP_FIELD] += clipped
 
 
 @inner
@@ -303,7 +327,7 @@ def relax_chains(
     """Relax chains `first` to `end` - 1 by burn_in + steps steps (numerics 8)."""
     fraction, s = header[0], header[1]
     count = len(f)
-    table = view(index, 0, THRESHOLDS)
+    table = view(index, 0, FOLDED)
     k2, k4 = view(stiff, 0, count), view(stiff, count, count)
     for chain in range(first, end):
         number = chain // header[4]
@@ -315,8 +339,8 @@ def relax_chains(
         for k in range(header[3]):
             module = view(modules, k * MODULE_WORDS, MODULE_WORDS)
             if module[MODULE_FREE]:
-                field(module, MODULE_CONSTANT, terms, pool, index, own_gains, own_h, x, constant,
-                      u, z, once)
+                field(module, i64(MODULE_CONSTANT), terms, pool, index, own_gains, own_h, x,
+                      constant, u, z, once)
         for k in range(CLIPS):
             counts[k] += once[k] * (burn_in + steps)
         for step in range(burn_in + steps):
@@ -325,8 +349,8 @@ def relax_chains(
                 start, at = at + 1, at + 1 + phases[at]
                 for k in range(start, at):
                     module = view(modules, phases[k] * MODULE_WORDS, MODULE_WORDS)
-                    field(module, MODULE_VARYING, terms, pool, index, own_gains, constant, x, f,
-                          u, z, counts)
+                    field(module, i64(MODULE_VARYING), terms, pool, index, own_gains, constant, x,
+                          f, u, z, counts)
                 for k in range(start, at):
                     module = view(modules, phases[k] * MODULE_WORDS, MODULE_WORDS)
                     for row in range((module[MODULE_DIM] + STREAMS - 1) // STREAMS):

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbitstream.emulator import kernels as k
+from pbitstream.emulator.dense import dense_matrix, entries_of
 from pbitstream.program import Program
-from pbitstream.spec.sigmoid import sigmoid_table
-from pbitstream.spec.topology import BandBank, LowRankBank, SparseBank
+from pbitstream.spec.sigmoid import THRESHOLD_BITS, sigmoid_table
+from pbitstream.spec.topology import BandBank, LowRankBank
 from pbitstream.spec.words import MAX_RANK
-from pbitstream.tables import band_rows, sparse_rows
+from pbitstream.tables import band_rows
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "padded"]
 
 #: Units of a module, and rows of a matrix, are padded to this; columns of a matrix to the next.
 ROWS, COLUMNS = 16, 8
@@ -41,7 +42,7 @@ class Plan:
         self.program = program
         self.topology = program.topology
         self._pool: list[NDArray[np.int16]] = []
-        self._index: list[NDArray[np.int32]] = [np.array(sigmoid_table(), np.int32)]
+        self._index: list[NDArray[np.int32]] = [_folded(sigmoid_table())]
         self._terms: list[list[int]] = []
         self.modules = np.zeros((len(self.topology.modules), k.MODULE_WORDS), np.int64)
         base = 0
@@ -50,7 +51,7 @@ class Plan:
             row[k.MODULE_BASE] = base
             row[k.MODULE_DIM] = module.dim
             row[k.MODULE_FREE] = not module.clamped
-            base += _padded(module.dim, ROWS)
+            base += padded(module.dim, ROWS)
         self.count = base
         self.place: NDArray[np.int64] = np.concatenate([
             np.arange(module.dim) + row[k.MODULE_BASE]
@@ -65,6 +66,7 @@ class Plan:
         self.terms = np.array(self._terms, np.int64).reshape(-1)
         self.pool = np.concatenate(self._pool)
         self.index = np.concatenate(self._index)
+        del self._pool, self._index
         self.phases = np.array(
             [word for phase in self.topology.phases for word in (len(phase), *phase)], np.int64
         )
@@ -96,6 +98,7 @@ class Plan:
         row = self.modules[target]
         row[group + k.GROUP_FIRST] = len(self._terms)
         expansions: list[NDArray[np.int16]] = []
+        scattered: list[tuple[NDArray[Any], ...]] = []
         inner = 0
         for index, source, end, forward in self.topology.ends():
             if end != target or self.topology.modules[source].clamped != clamped:
@@ -109,9 +112,18 @@ class Plan:
             elif isinstance(bank, BandBank):
                 self._add_band(index, bank, source, target, forward)
             else:
-                self._add_sparse(index, bank, source, target, forward)
+                entries = entries_of(self.program, index, forward)
+                dims = self.topology.modules[target].dim, self.topology.modules[source].dim
+                matrix = dense_matrix(*entries, dims)
+                if matrix is None:
+                    rows, columns, weights = entries
+                    scattered.append((rows, columns + self.modules[source, k.MODULE_BASE], weights))
+                else:
+                    self._add_dense(matrix, source, target)
+        if scattered:
+            self._add_sparse(target, *map(np.concatenate, zip(*scattered)))
         row[group + k.GROUP_END] = len(self._terms)
-        row[group + k.GROUP_INNER] = _padded(inner, COLUMNS)
+        row[group + k.GROUP_INNER] = padded(inner, COLUMNS)
         if expansions:
             row[group + k.GROUP_TILES] = self._put(_tiles(np.concatenate(expansions, axis=1)))
 
@@ -125,7 +137,7 @@ class Plan:
         term[k.TERM_SOURCE] = int(self.modules[source, k.MODULE_BASE])
         term[k.TERM_TARGET] = inner
         term[k.TERM_PLACE] = self._put(_tiles(far.T))
-        term[k.TERM_INNER] = _padded(len(far), COLUMNS)
+        term[k.TERM_INNER] = padded(len(far), COLUMNS)
         term[k.TERM_GAIN] = index * self.topology.max_rank
         term[k.TERM_R1], term[k.TERM_R2] = shifts[:2] if forward else shifts[2:]
         self._terms.append(term)
@@ -146,36 +158,49 @@ class Plan:
             term[k.TERM_PLACE] = self._put(w[low:high])
             self._terms.append(term)
 
-    def _add_sparse(self, index: int, bank: SparseBank, source: int, target: int,
-                    forward: bool) -> None:
-        pointers, columns, weights = (
-            self.program.tables[f"bank{index}.{name}"] for name in ("indptr", "indices", "weights")
-        )
-        dim = self.topology.modules[target].dim
-        if not forward:
-            rows = sparse_rows(pointers)
-            order = np.argsort(columns, kind="stable")
-            pointers = np.searchsorted(columns[order], np.arange(dim + 1))
-            columns, weights = rows[order], weights[order]
+    def _add_dense(self, matrix: NDArray[np.int16], source: int, target: int) -> None:
         term = [0] * k.TERM_WORDS
-        term[k.TERM_KIND] = k.SPARSE
-        term[k.TERM_LENGTH] = dim
+        term[k.TERM_KIND] = k.DENSE
+        term[k.TERM_LENGTH] = len(matrix)
         term[k.TERM_SOURCE] = int(self.modules[source, k.MODULE_BASE])
         term[k.TERM_TARGET] = int(self.modules[target, k.MODULE_BASE])
-        term[k.TERM_PLACE] = self._put(weights)
+        term[k.TERM_PLACE] = self._put(_tiles(matrix))
+        term[k.TERM_INNER] = padded(matrix.shape[1], COLUMNS)
+        self._terms.append(term)
+
+    def _add_sparse(self, target: int, rows: NDArray[np.int64], columns: NDArray[np.int64],
+                    weights: NDArray[np.int16]) -> None:
+        """Append the entries of all sparse banks into a module; columns are padded places."""
+        lengths = np.bincount(rows)
+        order = np.lexsort((columns, rows, lengths[rows]))
+        stored = np.flatnonzero(lengths)
+        stored = stored[np.argsort(lengths[stored], kind="stable")]
+        term = [0] * k.TERM_WORDS
+        term[k.TERM_KIND] = k.SPARSE
+        term[k.TERM_LENGTH] = len(stored)
+        term[k.TERM_TARGET] = int(self.modules[target, k.MODULE_BASE])
+        term[k.TERM_PLACE] = self._put(weights[order])
         term[k.TERM_INDEX] = sum(map(len, self._index))
-        self._index += [pointers.astype(np.int32), columns.astype(np.int32)]
+        pointers = np.concatenate([[0], np.cumsum(lengths[stored])])
+        self._index += [part.astype(np.int32) for part in (stored, pointers, columns[order])]
         self._terms.append(term)
 
 
-def _padded(n: int, multiple: int) -> int:
+def padded(n: int, multiple: int) -> int:
+    """Return n rounded up to a multiple."""
     return -(-n // multiple) * multiple
 
 
 def _tiles(matrix: NDArray[np.int16]) -> NDArray[np.int16]:
     """Return a matrix in the kernel's tiles, zero-padded."""
     rows, columns = matrix.shape
-    full = np.zeros((_padded(rows, ROWS), _padded(columns, COLUMNS)), np.int16)
+    full = np.zeros((padded(rows, ROWS), padded(columns, COLUMNS)), np.int16)
     full[:rows, :columns] = matrix
     tiles = full.reshape(len(full) // ROWS, ROWS, -1, 2).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(tiles).reshape(-1)
+
+
+def _folded(thresholds: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return the thresholds of p from its least step to its greatest (numerics 6)."""
+    above = np.array(thresholds, np.int32)
+    return np.concatenate([(1 << THRESHOLD_BITS) - above[:0:-1], above]).astype(np.int32)
