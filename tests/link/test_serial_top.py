@@ -16,6 +16,7 @@ from pbitstream.compiler.builder import ProgramBuilder
 from pbitstream.devices.board import Board, link
 from pbitstream.devices.registry import open_device
 from pbitstream.devices.wire import SerialTransport
+from pbitstream.devices.wire import transport as transport_module
 from pbitstream.errors import DeviceError
 from pbitstream.program import Program
 from pbitstream.spec.frames import BAUDS
@@ -96,8 +97,12 @@ def test_pipelined_requests_are_several_at_a_time(board: SerialSimulation) -> No
 
 @pytest.mark.parametrize("count", ["1", pytest.param("12", marks=pytest.mark.long)])
 def test_infer_over_a_terminal_is_infer_on_the_emulator(
-    terminal: str, count: str, capsys: pytest.CaptureFixture[str]
+    terminal: str, count: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Here seconds are this computer's, and a simulated board has only a share of it.
+    for name, seconds in (("PATIENCE", 30.0), ("OPENING", 30.0), ("PATIENT_ATTEMPT", 2.0)):
+        monkeypatch.setattr(transport_module, name, seconds)
     documents: list[Any] = []
     for device in ("emulator:", f"serial:{terminal}?baud={FASTEST}"):
         words = ["infer", "-d", device, "--json", "--seed", "5", "--count", count]
