@@ -8,6 +8,7 @@ bytes.
 
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -222,7 +223,9 @@ class Plan:
             part=board.part.name,
             idcode=board.part.idcode,
             clock=Clock(self.clock / 1e6,
-                        round(min(clock["achieved"] for clock in placed["fmax"].values()), 2)),
+                        # Down, so that a clock that was missed never looks reached.
+                        math.floor(100 * min(clock["achieved"]
+                                             for clock in placed["fmax"].values())) / 100),
             baud=BAUDS[0],
             utilisation={name: (used[cell]["used"], used[cell]["available"])
                          for name, cell in RESOURCES.items()},

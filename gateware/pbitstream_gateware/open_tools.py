@@ -23,7 +23,7 @@ FAMILY = "zynq7"
 SYNTHESIS = "synth_xilinx -family xc7 -flatten"
 VERSION = re.compile(r"\(Version (\S+?)\)")
 #: The last such line of a clock stands after routing.
-FASTEST = re.compile(r"Max frequency for clock '([^']*)': ([\d.]+) MHz")
+FASTEST = re.compile(r"Max frequency for clock '([^']*)': ([\d.]+) MHz(?: \((PASS|FAIL))?")
 
 
 def commands(router: str, part: str, name: str, clock: int, seed: int, *, database: str,
@@ -96,10 +96,12 @@ class OpenTools:
             If a tool fails, or the router names no clock.
         """
         cells = map_netlist(SYNTHESIS, folder)
-        fastest: dict[str, float] = {}
+        fastest: dict[str, tuple[float, bool]] = {}
 
         def see(line: str) -> None:
-            fastest.update((clock, float(rate)) for clock, rate in FASTEST.findall(line))
+            for which, rate, verdict in FASTEST.findall(line):
+                met = verdict == "PASS" if verdict else float(rate) >= clock / 1e6
+                fastest[which] = float(rate), met
             watch(line)
 
         for line in commands(self.router, part.name, name, clock, seed, database=self.database,
@@ -107,6 +109,7 @@ class OpenTools:
             run_program(folder, self.programs[line[0]], *line[1:], watch=see)
         if not fastest:
             raise DeviceError(f"{self.router} says of no clock how fast it is")
-        slowest = min(fastest, key=fastest.__getitem__)
-        return Routed(timeless((folder / f"{name}.bit").read_bytes()), fastest[slowest], cells,
-                      (f"{1e3 / fastest[slowest]:6.2f} ns  between registers of {slowest}",))
+        slowest, (rate, _) = min(fastest.items(), key=lambda found: found[1][0])
+        return Routed(timeless((folder / f"{name}.bit").read_bytes()), rate,
+                      all(met for _, met in fastest.values()), cells,
+                      (f"{1e3 / rate:6.2f} ns  between registers of {slowest}",))

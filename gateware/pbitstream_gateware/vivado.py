@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 
 from pbitstream.errors import DeviceError
@@ -26,12 +27,27 @@ WORDS = ord("e")
 
 @dataclass(frozen=True)
 class Routed:
-    """A bitstream, the clock that it reaches in MHz, its cells by kind, and what limits it."""
+    """A bitstream with the clock that it reaches, its cells by kind, and what limits it.
+
+    Attributes
+    ----------
+    megahertz, met
+        The clock in MHz, and whether the tools say that the wanted one is met, of which they know
+        more digits.
+    """
 
     data: bytes
     megahertz: float
+    met: bool
     cells: dict[str, int]
     path: tuple[str, ...]
+
+    def reached(self, wanted: float) -> float:
+        """Return the clock in MHz, rounded down to two digits, at least `wanted` if that is met."""
+        rounded = float(Decimal(repr(self.megahertz)).quantize(Decimal("0.01"), ROUND_FLOOR))
+        if self.met:
+            return max(rounded, wanted)
+        return rounded if rounded < wanted else round(wanted - 0.01, 6)
 
 
 def script(part: str, name: str) -> str:
@@ -133,7 +149,7 @@ class Vivado:
         path = (f"{period - slack['max']:6.2f} ns  from {said.get('from_max')}",
                 f"           to   {said.get('to_max')}")
         return Routed(timeless((folder / f"{name}.bit").read_bytes()),
-                      1e3 / (period - slack["max"]), cells, path)
+                      1e3 / (period - slack["max"]), slack["max"] >= 0, cells, path)
 
 
 def timeless(bitstream: bytes) -> bytes:

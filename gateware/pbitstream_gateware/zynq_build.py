@@ -219,7 +219,7 @@ class ZynqPlan:
             sha256=hashlib.sha256(routed.data).hexdigest(),
             part=board.part.name,
             idcode=board.part.idcode,
-            clock=Clock(self.clock / 1e6, round(routed.megahertz, 2)),
+            clock=Clock(self.clock / 1e6, routed.reached(self.clock / 1e6)),
             baud=0,
             utilisation={name: (round(used[name]), chip.has[name]) for name in used},
             inputs=self.inputs,

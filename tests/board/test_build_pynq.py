@@ -67,7 +67,7 @@ if mode == "error":
 if mode == "endless":
     import time
     time.sleep(60)
-slack = {{"slow": "-2.5"}}.get(mode, "0.125")
+slack = {{"slow": "-2.5", "just-not": "-0.001", "just": "0.000"}}.get(mode, "0.125")
 hold = {{"hold": "-0.03"}}.get(mode, "0.051")
 lines = ["slack_max " + slack, "from_max a/C", "to_max b/D", "slack_min " + hold,
          "from_min c/C", "to_min d/D", "cell_DSP48E1 3", "cell_LUT6 100", "cell_RAMB18E1 5"]
@@ -93,7 +93,9 @@ if name.startswith("nextpnr"):
     assert '"PS7"' in Path("top.json").read_text() and Path("pins.xdc").is_file()
     Path("top.fasm").write_text("fasm")
     for rate in ("90.10", "120.55"):
-        print(f"Info: Max frequency for clock 'clk': {{rate}} MHz (PASS at 100.00 MHz)")
+        rate = os.environ.get("STUB_RATE", rate)
+        verdict = os.environ.get("STUB_VERDICT", "PASS")
+        print(f"Info: Max frequency for clock 'clk': {{rate}} MHz ({{verdict}} at 100.00 MHz)")
 elif name == "fasm2frames":
     assert Path(words[-2]).read_text() == "fasm" and Path(after("--db-root")).is_dir()
     Path(words[-1]).write_text("frames")
@@ -215,7 +217,7 @@ def test_vivado_builds_and_what_would_change_nothing_is_left_out(
                                                for end in ("bit", "hwh", "json")]
     manifest = Manifest.read(path)
     data = manifest.check(path)
-    assert manifest.clock.achieved == round(1e3 / (10 - 0.125), 2)
+    assert manifest.clock.achieved == int(1e5 / (10 - 0.125)) / 100
     assert manifest.utilisation == {"luts": (100, 53_200), "registers": (0, 106_400),
                                     "multipliers": (3, 220), "block_rams": (2, 140)}
     assert manifest.tools["vivado"] == "2023.2"
@@ -257,6 +259,23 @@ def test_what_vivado_does_not_manage(run: Run, tools: Callable[..., Path], mode:
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("clock", [25.0, 83.334, 100.0, 125.0])
+def test_a_clock_is_met_by_its_slack(run: Run, tools: Callable[..., Path], clock: float,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picosecond is less than the two digits of the clock that are kept."""
+    tools(VIVADO, "vivado")
+    monkeypatch.setenv("STUB_MODE", "just-not")
+    done = run(*words("--quiet", "--clock", f"{clock:g}"))
+    assert (done.code, done.out) == (1, "")
+    assert f"MHz reached, {clock:g} MHz wanted; nothing was replaced" in done.err
+    assert not list(Path("bitstreams").glob("*"))
+    monkeypatch.setenv("STUB_MODE", "just")
+    done = run(*words("--json", "--clock", f"{clock:g}"))
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["clock"] == {"requested": clock, "achieved": clock}
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_bitstream_for_another_chip(run: Run, tools: Callable[..., Path],
                                       tmp_path: Path) -> None:
     tools(VIVADO, "vivado")
@@ -295,6 +314,12 @@ def test_open_tools_when_they_are_complete(run: Run, tools: Callable[..., Path],
     assert [line.split()[0] for line in calls] == [router, "fasm2frames", "xc7frames2bit"]
     assert "--seed 3" in calls[0]
     assert not json.loads(run(*words("--json", "--seed", "3")).out)["built"]
+    # The router knows more digits of a rate than it prints.
+    monkeypatch.setenv("STUB_RATE", "100.00")
+    monkeypatch.setenv("STUB_VERDICT", "FAIL")
+    done = run(*words("--quiet", "--seed", "4"))
+    assert done.code == 1
+    assert "99.99 MHz reached, 100 MHz wanted" in done.err
 
     # Vivado goes first, and takes no seed.
     tools(VIVADO, "vivado")

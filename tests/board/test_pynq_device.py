@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from pbitstream.devices.registry import open_device
-from pbitstream.devices.zynq import manager
+from pbitstream.devices.zynq import driver, manager
 from pbitstream.devices.zynq.access import mmio_transport
 from pbitstream.devices.zynq.driver import Substrate
 from pbitstream.devices.zynq.memory import Claim
 from pbitstream.devices.zynq.slcr import SLCR_BASE
 from pbitstream.errors import DeviceError, FileFormatError, SpecError
 from pbitstream.spec import spec_digest, spec_register
+from pbitstream.spec.handoff import BASE
+from pbitstream.spec.registers import BOARD_BYTES
 from zynq_stand_in import CHIP, IMAGE, OTHER_CHIP, OTHER_IMAGE, Log, Zynq, fake_pynq, make_image
 
 
@@ -28,6 +30,12 @@ def zynq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Zynq:
 
 def clock_of(zynq: Zynq) -> int:
     return zynq.word(SLCR_BASE + 0x170)
+
+
+def mhz_of(zynq: Zynq) -> float:
+    """Return FCLK0, which is 1,000 MHz over the product of its dividers."""
+    value = clock_of(zynq)
+    return 1000 / ((value >> 8 & 63) * (value >> 20 & 63))
 
 
 def test_a_fabric_that_has_an_image_is_asked_what_it_is(zynq: Zynq) -> None:
@@ -163,6 +171,134 @@ def test_the_package_loads_and_sets_the_clock(
     assert (log.downloads, log.clocks) == ([str(tmp_path / "made" / "pynq-z2.bit")], [125.0])
     # The kernel's way has not been taken as well.
     assert zynq.loaded == ""
+
+
+@pytest.mark.parametrize(("before", "after", "during"), [
+    (100, 125, 100), (125, 100, 100), (100, 100, 100)])
+def test_no_image_is_overclocked_while_another_is_loaded(
+        zynq: Zynq, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        package: Callable[..., tuple[ModuleType, Log]], before: int, after: int,
+        during: int) -> None:
+    path = make_image(tmp_path / "made", clock=after * 1_000_000)
+    seen: list[float] = []
+
+    # By the kernel.
+    def loaded() -> None:
+        seen.append(mhz_of(zynq))
+        zynq.show()
+
+    zynq.place(SLCR_BASE + 0x170, 1 << 20 | 1000 // before << 8)
+    with monkeypatch.context() as patch:
+        zynq.obey(patch, loaded)
+        with open_device(f"pynq:?image={path}") as device:
+            assert device.info()["clock_mhz"] == after
+    assert seen == [during]
+
+    # By the package.
+    def download(_: str) -> None:
+        seen.append(made.Clocks.mhz)
+
+    made, _ = package(download)
+    made.Clocks.mhz = float(before)
+    with open_device(f"pynq:?image={path}") as device:
+        assert device.info()["clock_mhz"] == after
+    assert seen == [during, during]
+
+
+def test_the_clock_is_again_what_it_was_where_nothing_was_loaded(
+        zynq: Zynq, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_image(tmp_path / "made", clock=50_000_000)
+
+    def refuse(attribute: str, value: str) -> None:
+        raise OSError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manager, "_tell", refuse)
+        with pytest.raises(DeviceError, match="nothing was written"):
+            open_device(f"pynq:?image={path}")
+    assert mhz_of(zynq) == 100
+    zynq.obey(monkeypatch, state="write error")
+    with pytest.raises(DeviceError, match="its state is 'write error'"):
+        open_device(f"pynq:?image={path}")
+    # Who knows what is in the fabric now.
+    assert mhz_of(zynq) == 50
+
+
+def test_a_clock_that_stands_still_is_set_after_the_load(
+        zynq: Zynq, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        package: Callable[..., tuple[ModuleType, Log]]) -> None:
+    path = make_image(tmp_path / "made")
+    zynq.place(SLCR_BASE + 0x170, 0)
+    zynq.obey(monkeypatch)
+    with open_device(f"pynq:?image={path}") as device:
+        assert device.info()["clock_mhz"] == 125.0
+
+    class Still:
+        made = 0.0
+
+        @property
+        def fclk0_mhz(self) -> float:
+            return self.made or 1 / 0
+
+        @fclk0_mhz.setter
+        def fclk0_mhz(self, mhz: float) -> None:
+            self.made = mhz
+
+    made, _ = package(lambda path: None)
+    made.__dict__["Clocks"] = Still()
+    with pytest.raises(DeviceError, match=r"asked pynq 9\.9 for FCLK0; a divider of 0 came back"):
+        open_device("pynq:")
+    with open_device(f"pynq:?image={path}") as device:
+        assert device.info()["clock_mhz"] == 125.0
+
+
+@pytest.mark.parametrize(("before", "loads", "message"), [
+    (100.0, 1, "the image was loaded, and FCLK0 is 100 MHz again"),
+    (200.0, 0, "nothing was loaded, and FCLK0 is 200 MHz again"),
+])
+def test_a_clock_that_the_package_makes_too_fast(
+        zynq: Zynq, tmp_path: Path, package: Callable[..., tuple[ModuleType, Log]], before: float,
+        loads: int, message: str) -> None:
+    class Coarse:
+        made = before
+
+        @property
+        def fclk0_mhz(self) -> float:
+            return self.made
+
+        @fclk0_mhz.setter
+        def fclk0_mhz(self, mhz: float) -> None:
+            self.made = 142.857 if mhz == 125 else mhz
+
+    made, log = package(lambda path: None)
+    made.__dict__["Clocks"] = Coarse()
+    with pytest.raises(DeviceError, match=r"^sent 125 MHz to FCLK0; 142\.857 MHz came back; "
+                                          f"{message}; build the image for a clock"):
+        open_device(f"pynq:?image={make_image(tmp_path / 'made')}")
+    assert made.Clocks.made == before
+    assert len(log.downloads) == loads
+    Claim().close()
+
+
+def test_an_overlay_keeps_the_board_from_others(
+        zynq: Zynq, package: Callable[..., tuple[ModuleType, Log]]) -> None:
+    made, _ = package(lambda path: None)
+    made.__dict__["DefaultIP"] = type("DefaultIP", (), {})
+    zynq.show()
+    (zynq.sysfs / "state").write_text("operating\n")
+    substrate = driver._driver()()
+    substrate.mmio = made.MMIO(BASE, BOARD_BYTES)
+    with substrate.open() as device:
+        assert device.info()["access"] == "pynq overlay"
+        for other in (substrate.open, lambda: open_device("pynq:")):
+            with pytest.raises(DeviceError, match="another program of pbitstream uses the board"):
+                other()
+    open_device("pynq:").close()
+    # Nor does one that cannot be opened keep it.
+    zynq.place(BASE, 0)
+    with pytest.raises(DeviceError, match="0x00000000 came back"):
+        substrate.open()
+    Claim().close()
 
 
 def test_what_the_package_says_is_told(zynq: Zynq, tmp_path: Path,

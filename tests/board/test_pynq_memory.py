@@ -100,6 +100,15 @@ def test_the_clock_is_never_faster_than_asked(zynq: Zynq, slcr: Slcr, wanted: fl
     assert zynq.word(SLCR_BASE + 0x004) == 0x767B
 
 
+def test_a_clock_that_was_read_can_be_set_again(zynq: Zynq, slcr: Slcr) -> None:
+    for first in range(1, 64):
+        for second in range(1, first + 1):
+            zynq.place(SLCR_BASE + 0x170, second << 20 | first << 8)
+            before = slcr.clock
+            slcr.set_clock(before)
+            assert slcr.clock == before
+
+
 def test_clocks_of_other_plls(zynq: Zynq, slcr: Slcr) -> None:
     for source, mhz in enumerate((1000, 1000, 1600, 1050)):
         zynq.place(SLCR_BASE + 0x170, source << 4 | 2 << 20 | 5 << 8)

@@ -1,6 +1,7 @@
 """Prices and totals: units, grades that fall on other devices, and refusals."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,31 @@ def test_an_emulator_has_neither_seconds_of_a_chip_nor_a_link() -> None:
 def test_a_simulator_is_named() -> None:
     run = Run("verilator:", "simulated RTL, bit-exact; not a physical substrate", BOARD.counts, 1.0)
     assert ledger_of(run, {})["note"] == "a simulator's counts; no joule of a chip"
+
+
+@pytest.mark.parametrize(("device", "kind", "who"), [
+    (URL, "emulator: on every worker of a cluster", "a device of unknown kind"),
+    (URL, "", "a device of unknown kind"),
+    ("replay:run.rec", BOARD.kind, "a recording"),
+])
+def test_only_what_is_known_to_be_a_board_has_seconds_of_a_chip(
+    device: str, kind: str, who: str
+) -> None:
+    ledger = ledger_of(replace(BOARD, device=device, kind=kind), all_prices(
+        standby=price(2.0, "W", device="another board")))
+    assert ledger["note"] == f"{who}'s counts; no joule of a chip"
+    assert ledger["total"]["value"] is None
+    assert ledger["missing"] == [
+        f"standby: {who} has no time of a chip; give its price in J/step"]
+
+
+def test_the_seconds_of_a_cluster_are_no_devices() -> None:
+    for run in (BOARD, EMULATOR):
+        prices = all_prices(standby=price(2.0, "W", device=run.device),
+                            link=price(0.0, "J/value"))
+        assert ledger_of(run, prices)["total"]["value"] is not None
+        assert ledger_of(replace(run, shared=True), prices)["missing"] == [
+            "standby: a cluster has no time of a chip; give its price in J/step"]
 
 
 def test_the_shipped_anchors() -> None:

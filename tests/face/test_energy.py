@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pbitstream.diffusion import evaluation
@@ -42,7 +43,10 @@ source = "here"
 
 def energy_of(done):
     assert (done.code, done.err) == (0, "")
-    return json.loads(done.out)["energy"]
+    energy = json.loads(done.out)["energy"]
+    assert energy["ended"] - energy["began"] == energy["counts"]["seconds"]
+    assert 0 <= time.time() - energy["ended"] < 600
+    return energy
 
 
 def meter_log(path, watts):
@@ -186,10 +190,56 @@ def test_refusals(refused):
     refused(5, "bad.csv:2: power must be a finite number, not 'nan'",
             *INFER, "--energy", "bad.csv")
 
-def test_a_log_that_ended_before_the_run(run, monkeypatch):
+
+def test_a_source_is_no_markup(run):
+    source = "bench [/x] log [red] of 2 Aug"
+    Path("prices.toml").write_text(
+        f'device = "the [/b] board"\n[read]\nvalue = 1\nunit = "nJ/value"\ngrade = "metered"\n'
+        f'source = "{source}"\n')
+    for command in (INFER, GENERATE):
+        done = run(*command, "--energy", "prices.toml")
+        assert (done.code, done.err) == (0, "")
+        assert f"reads: {source}; of the [/b] board, so assumed here" in " ".join(done.out.split())
+
+
+@pytest.mark.parametrize("command", [INFER, GENERATE])
+def test_a_log_that_ended_before_the_run(run, monkeypatch, command):
+    """What was computed is kept, and the exit code tells of the meter."""
     monkeypatch.setattr(csv_log, "WAIT", 0.0)
     Path("old.csv").write_text("time_s,watts\n1700000000,1\n1700000100,1\n")
-    done = run(*INFER, "--energy", "old.csv", "--idle", "0")
-    assert (done.code, done.out) == (5, "")
-    assert re.fullmatch(r"pbitstream: error: old\.csv: ends [0-9.]+ s before the run did; let the "
-                        r"meter write on until it is over\n", done.err)
+    words = (*command, "--energy", "old.csv", "--energy", "kv260", "--idle", "0", "--out",
+             "made.npy")
+    done = run(*words, "--json")
+    why = r"old\.csv: ends [0-9.]+ s before the run did; let the meter write on until it is over"
+    assert done.code == 5
+    assert re.fullmatch(rf"pbitstream: error: {why}\n", done.err)
+    energy = json.loads(done.out)["energy"]
+    assert energy["meter"].keys() == {"error"}
+    assert re.fullmatch(why, energy["meter"]["error"])
+    assert energy["counts"]["steps"] > 0
+    assert any(line["energy"]["value"] for line in energy["terms"])
+    kept = np.load("made.npy")
+    done = run(*words)
+    assert done.code == 5
+    assert re.fullmatch(rf"pbitstream: error: {why}\n", done.err)
+    screen = " ".join(done.out.split())
+    assert re.search(f"no reading of the meter: {why}", screen)
+    assert re.search(r"the run went from \d+\.\d{3} to \d+\.\d{3} s, in Unix seconds", screen)
+    assert "wrote made.npy" in screen
+    assert np.array_equal(np.load("made.npy"), kept)
+
+
+def test_a_log_that_goes_away_during_the_run(run, monkeypatch):
+    meter_log(Path("meter.csv"), 1.0)
+    evaluate = evaluation.evaluate
+
+    def removed(*arguments, **options):
+        Path("meter.csv").unlink()
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(evaluation, "evaluate", removed)
+    done = run(*INFER, "--energy", "meter.csv", "--idle", "0", "--json")
+    assert (done.code, done.err) == (
+        5, "pbitstream: error: meter.csv: No such file or directory\n")
+    assert json.loads(done.out)["energy"]["meter"] == {
+        "error": "meter.csv: No such file or directory"}

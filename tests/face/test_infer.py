@@ -120,7 +120,7 @@ def test_numbers_are_never_broken(run, monkeypatch, width):
 
 def test_words_for_one(run):
     held = run("infer", "--count", "1", "--steps", "16", "--noise", "0.4").out
-    assert "\n1 image, held-out digits; " in held
+    assert "\n1 image, test digits; " in held
     np.save("a.npy", held_out_digits()[0][:1])
     assert "\n1 image, 1 file; " in run("infer", "a.npy", "--steps", "16", "--noise", "0.4").out
 

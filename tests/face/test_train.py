@@ -28,7 +28,7 @@ def test_a_run_leaves_its_files(mode: list[str], tmp_path: Path,
     # A second call finds the run finished and measures it again.
     assert main([*SMALL, *mode, "--folder", str(folder)]) == 0
     shown = capsys.readouterr().out
-    for words in ("F-MSE of 360 held-out digits", "One training step", "missing",
+    for words in ("F-MSE of 360 test digits", "One training step", "missing",
                   "no sum is formed", "Advantage, by definition", "cannot be stated"):
         assert words in shown, words
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pbitstream.energy.session import Meter, Session
     from pbitstream.program import Program
 
-__all__ = ["Energy", "add_energy", "energy_of"]
+__all__ = ["Energy", "add_energy", "check_meter", "energy_of"]
 
 #: Seconds of baseline with a meter.
 IDLE = 10.0
@@ -66,12 +66,37 @@ class Energy:
             yield session
 
     def document(self, session: "Session") -> dict[str, Any]:
-        """Return the ledger of a session that has run, with what the meters say."""
-        from pbitstream.energy.ledger import ledger_of
+        """Return the ledger of a session that has run, with what the meters say.
 
-        reading = session.reading()
-        return {**ledger_of(session.run(self.device), self.prices),
-                "meter": None if reading is None else reading.to_dict()}
+        A meter that cannot be read is no reason to lose the run: ``meter`` is then its ``error``
+        alone, for `check_meter` when all is written.
+        """
+        from pbitstream.energy.ledger import ledger_of
+        from pbitstream.errors import PbitstreamError
+
+        try:
+            reading = session.reading()
+            meter = None if reading is None else reading.to_dict()
+        except PbitstreamError as error:
+            meter = {"error": str(error)}
+        except OSError as error:
+            meter = {"error": f"{error.filename}: {error.strerror}"}
+        return {**ledger_of(session.run(self.device), self.prices), "began": session.began,
+                "ended": session.ended, "meter": meter}
+
+
+def check_meter(document: dict[str, Any] | None) -> None:
+    """Tell of a meter that could not be read, after the results have been printed and written.
+
+    Raises
+    ------
+    FileFormatError
+        If the document of `Energy.document` has no reading of a meter that was asked for.
+    """
+    from pbitstream.errors import FileFormatError
+
+    if document is not None and document["meter"] is not None and "error" in document["meter"]:
+        raise FileFormatError(document["meter"]["error"])
 
 
 def energy_of(arguments: argparse.Namespace) -> Energy | None:

@@ -18,7 +18,7 @@ def show_energy(console: Console, ledger: dict[str, Any]) -> None:
     console.print()
     console.print(_counts(ledger["counts"]))
     if ledger["note"] is not None:
-        console.print(f"[dim]{ledger['note']}[/]")
+        console.print(ledger["note"], style="dim", markup=False)
     console.print()
     console.print(_terms(ledger))
     if ledger["missing"]:
@@ -26,12 +26,19 @@ def show_energy(console: Console, ledger: dict[str, Any]) -> None:
         for why in ledger["missing"]:
             console.print(f"  {why}", markup=False)
     for line in _sources(ledger):
-        console.print(f"[dim]{line}[/]")
-    if ledger["meter"] is not None:
-        console.print()
-        console.print(_meter(ledger["meter"], ledger["counts"]))
-        for line in _how(ledger["meter"]):
-            console.print(line, style="dim", markup=False)
+        console.print(line, style="dim", markup=False)
+    meter = ledger["meter"]
+    if meter is None:
+        return
+    console.print()
+    if "error" in meter:
+        console.print(f"no reading of the meter: {meter['error']}", style="yellow", markup=False)
+        console.print(f"the run went from {ledger['began']:.3f} to {ledger['ended']:.3f} s, in "
+                      "Unix seconds", style="dim")
+        return
+    console.print(_meter(meter, ledger["counts"]))
+    for line in _how(meter):
+        console.print(line, style="dim", markup=False)
 
 
 def _counts(counts: dict[str, Any]) -> Table:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbitstream.cli.asked import device_asked
-from pbitstream.cli.energy import add_energy, energy_of
+from pbitstream.cli.energy import add_energy, check_meter, energy_of
 from pbitstream.cli.output import Output, check_target, write_whole
 from pbitstream.cli.parser import UsageError, add_common, any_whole, finite, positive
 
@@ -110,12 +110,14 @@ def run(arguments: argparse.Namespace) -> int:
         save_sheet(targets["plot"], shown)
     if output.json:
         output.document(shown.to_dict())
+        check_meter(shown.energy)
         return 0
     from pbitstream.cli.generate_view import show
 
     show(output.console, shown)
     for path in targets.values():
-        output.console.print(f"wrote {path}")
+        output.console.print(f"wrote {path}", markup=False)
+    check_meter(shown.energy)
     return 0
 
 

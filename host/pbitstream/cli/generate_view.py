@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pbitstream.cli.energy_view import show_energy
@@ -119,7 +120,7 @@ def shown_images(drawn: "Drawn", most: int = MOST) -> NDArray[np.int64]:
 def show(console: Console, shown: Shown) -> None:
     """Print everything."""
     kind = shown.device_info.get("kind", "")
-    console.print(f"[bold]{shown.title}[/]" + (f" [dim]({kind})[/]" * bool(kind)))
+    console.print(f"[bold]{escape(shown.title)}[/]" + (f" [dim]({escape(kind)})[/]" * bool(kind)))
     count, seeds = len(shown.draws[0].images), shown.seeds
     named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     console.print(f"{plural(count, 'image')}, {named}; {_how(shown.generator.to_dict())}\n")
@@ -181,7 +182,7 @@ def _figures(shown: Shown, judged: Mapping[str, Any]) -> Table:
     if not judged["controls"]:
         names = [name for name in names if name in ("accuracy", "f90", "nearest", "copies")]
     made = table("Quality", "", *(COLUMNS[name][0] for name in names))
-    made.add_row(shown.model, *(_cell(figures, name) for name in names), style="bold")
+    made.add_row(escape(shown.model), *(_cell(figures, name) for name in names), style="bold")
     if shown.digital is not None:
         made.add_row("digital U-Net", *(_cell(shown.digital["figures"], name) for name in names))
     for name, label in CONTROLS.items():
@@ -208,7 +209,7 @@ def _legend(shown: Shown, judged: Mapping[str, Any]) -> str:
         text += (". Tables draw every pixel by itself, from a group of training images: what they "
                  "reach, too, shows little. Nearest and copies: of training images")
     if judged["missing"]:
-        text += f".\n{judged['missing']}"
+        text += f".\n{escape(judged['missing'])}"
     return f"{text}."
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pbitstream.cli.asked import device_asked
-from pbitstream.cli.energy import add_energy, energy_of
+from pbitstream.cli.energy import add_energy, check_meter, energy_of
 from pbitstream.cli.output import Output, check_target, plural, write_whole
 from pbitstream.cli.parser import UsageError, add_common, any_whole, finite, positive
 
@@ -25,7 +25,7 @@ __all__ = ["EPILOG", "HELP", "add_arguments", "run"]
 HELP = "denoise digits on the substrate: pictures, metrics with controls, timing, margins"
 EPILOG = """\
 examples:
-  pbitstream infer                          360 held-out digits at all 20 noise levels
+  pbitstream infer                          360 test digits at all 20 noise levels
   pbitstream infer --noise 0.5 --count 20   20 of them at one level
   pbitstream infer mine.png --noise 0.3     your own 8x8 image, light ink on dark
   pbitstream infer xt.npy --noisy --noise 0.4 --out denoised.npy
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("images", nargs="*", metavar="IMAGE",
                         help="8x8 PNG, or NPY of shape (8, 8), (64,), (n, 8, 8) or (n, 64), uint8 "
-                             "0..255, floats in [-1, 1] or bool; without any, the held-out digits")
+                             "0..255, floats in [-1, 1] or bool; without any, the test digits")
     parser.add_argument("--noise", type=finite, metavar="T",
                         help="diffusion time in (0, 1], the nearest of the table is taken; "
                              "without it, all times of the table")
@@ -80,12 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
         plot = _save_figure(plot, shown, arguments, output)
     if output.json:
         output.document(shown.to_dict())
+        check_meter(shown.energy)
         return 0
     from pbitstream.cli.infer_view import show
 
     show(output.console, shown)
     for path in filter(None, (plot, out)):
-        output.console.print(f"wrote {path}")
+        output.console.print(f"wrote {path}", markup=False)
+    check_meter(shown.energy)
     return 0
 
 
@@ -155,7 +157,7 @@ def _evaluate(
                 ledger = energy.document(session)
         info = device.info()
     files = len(arguments.images)
-    source = plural(files, "file") if files else "held-out digits"
+    source = plural(files, "file") if files else "test digits"
     return Shown(evaluation, program, MODEL, arguments.device, info, source, arguments.noise,
                  ledger)
 

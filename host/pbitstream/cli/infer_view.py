@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pbitstream.cli.energy_view import show_energy
@@ -80,7 +81,7 @@ def show(console: Console, shown: Shown) -> None:
     """Print everything."""
     evaluation = shown.evaluation
     kind = shown.device_info.get("kind", "")
-    console.print(f"[bold]{shown.title}[/]" + (f" [dim]({kind})[/]" * bool(kind)))
+    console.print(f"[bold]{escape(shown.title)}[/]" + (f" [dim]({escape(kind)})[/]" * bool(kind)))
     console.print(f"{plural(evaluation.images, 'image')}, {shown.source}; {shown.noise_text}")
     console.print(f"{evaluation.burn_in} + {evaluation.steps} steps, seed {evaluation.seed}")
     console.print()

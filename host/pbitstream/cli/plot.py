@@ -168,7 +168,7 @@ def _caption(shown: "Shown") -> str:
 
 
 def save_curve(path: Path, history: Values, f_mse: float) -> None:
-    """Write a learning curve: F-MSE of minibatches, their running mean, and the held-out figure."""
+    """Write a learning curve: F-MSE of minibatches, their running mean, and that of test digits."""
     matplotlib = require_matplotlib()
     from matplotlib.figure import Figure
 
@@ -182,7 +182,7 @@ def save_curve(path: Path, history: Values, f_mse: float) -> None:
                   label="minibatch")
         axes.plot(update[width - 1 :], mean, color=COLOURS["substrate"], label="running mean")
         axes.axhline(f_mse, color=COLOURS["digital"], linestyle="--",
-                     label=f"held-out digits, averaged parameters: {f_mse:.3f}")
+                     label=f"test digits, averaged parameters: {f_mse:.3f}")
         axes.set(xlabel="update", ylabel="F-MSE", title="denoiser trained on the substrate",
                  ylim=(0.9 * min(f_mse, float(mean.min())), min(1.2, 1.05 * float(loss.max()))))
         axes.legend(frameon=False)

@@ -31,7 +31,7 @@ def _figures(document: dict[str, Any]) -> Table:
         ("trained numbers", number(document["numbers"])),
         ("updates", number(document["updates"])),
         ("F-MSE of the last 100 minibatches", number(document["training_f_mse"])),
-        ("F-MSE of 360 held-out digits", number(document["f_mse"])),
+        ("F-MSE of 360 test digits", number(document["f_mse"])),
         ("clipped operations", number(document["clips"])),
     ]
     if document["samples"] is not None:

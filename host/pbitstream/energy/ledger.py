@@ -21,6 +21,9 @@ __all__ = ["Line", "Run", "ledger_of", "lines", "total"]
 
 #: What is absent where a count is None.
 _WITHOUT = {"seconds": "no time of a chip", "link_bytes": "no link"}
+#: How the kind of a board begins; whatever says anything else is none.
+_BOARD = "digital gateware"
+_STAND_INS = {"software": "an emulator", "simulated": "a simulator"}
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,24 @@ class Run:
         What it says of itself; see `Device.info`.
     counts, seconds
         Of the run, after the program was loaded.
+    shared
+        Whether several devices shared the work, so that its seconds are no device's own.
     """
 
     device: str
     kind: str
     counts: Counts
     seconds: float
+    shared: bool = False
 
     @property
     def stand_in(self) -> str | None:
         """What computed in place of a chip, so that seconds are not a chip's; None for a board."""
-        return {"software": "an emulator", "simulated": "a simulator"}.get(
-            self.kind.partition(" ")[0].rstrip(","))
+        if self.device.startswith("replay:"):
+            return "a recording"
+        if self.kind.startswith(_BOARD):
+            return None
+        return _STAND_INS.get(self.kind.partition(" ")[0].rstrip(","), "a device of unknown kind")
 
     def count(self, name: str, price: Price | None) -> float | None:
         """Return a count by the name that `Term.units` has for it; None if there is none."""
@@ -54,7 +63,7 @@ class Run:
             found: float | None = getattr(self.counts, name)
             return found
         # The time of a stand-in is no time of the device that the price is of.
-        if self.stand_in and (price is None or price.device != self.device):
+        if self.shared or (self.stand_in and (price is None or price.device != self.device)):
             return None
         return self.seconds
 
@@ -127,7 +136,9 @@ def _line(run: Run, term: Term, price: Price | None) -> Line:
                "prices")
         return line(None, None, why, why)
     if count is None:
-        what = f"{run.stand_in or 'the device'} has {_WITHOUT[term.units[unit]]}"
+        absent = term.units[unit]
+        who = "a cluster" if run.shared and absent == "seconds" else run.stand_in or "the device"
+        what = f"{who} has {_WITHOUT[absent]}"
         why = f"{term.text}: {what}; give its price in {' or '.join(usable)}"
         return line(None, None, why, why)
     return line(price.value * count, grade, source, None)

@@ -48,23 +48,25 @@ class Session:
         What the run is to use: it counts.
     idle
         Moments of the baseline in Unix seconds, or None.
+    began, ended
+        Moments of the run in Unix seconds.
     """
 
     def __init__(self, device: CountedDevice, meters: Sequence[Meter],
                  idle: tuple[float, float] | None) -> None:
         self.device, self.idle = device, idle
         self._meters = meters
-        self._began = self._ended = 0.0
+        self.began = self.ended = 0.0
         self._counts = device.counts
 
     def begin(self) -> None:
         """Let the run begin: count from zero."""
         self.device.restart()
-        self._began = now()
+        self.began = now()
 
     def end(self) -> None:
         """Let the run end; what the device does from here on does not count."""
-        self._ended = now()
+        self.ended = now()
         self._counts = replace(self.device.counts)
 
     def around(self, what: str, report: Report) -> Report:
@@ -87,18 +89,19 @@ class Session:
 
     def run(self, url: str) -> Run:
         """Return what was counted on the device of a URL, from begin to end."""
-        return Run(url.partition("?")[0], str(self.device.info().get("kind", "")), self._counts,
-                   self._ended - self._began)
+        info = self.device.info()
+        return Run(url.partition("?")[0], str(info.get("kind", "")), self._counts,
+                   self.ended - self.began, shared="cluster" in info)
 
     def reading(self) -> Reading | None:
         """Return what the meters say of the run; None without meters."""
         if not self._meters:
             return None
-        since = self._began if self.idle is None else self.idle[0]
+        since = self.began if self.idle is None else self.idle[0]
         traces: dict[str, Trace] = {}
         for meter in self._meters:
-            traces.update(meter.traces(since, self._ended))
-        return read_meter(traces, (self._began, self._ended), self.idle,
+            traces.update(meter.traces(since, self.ended))
+        return read_meter(traces, (self.began, self.ended), self.idle,
                           tuple(meter.clock for meter in self._meters))
 
 

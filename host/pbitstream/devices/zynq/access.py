@@ -19,16 +19,17 @@ from pbitstream.spec.bitfile import same_chip
 from pbitstream.spec.handoff import BASE
 from pbitstream.spec.registers import BOARD_BYTES
 
-__all__ = ["Kernel", "Package", "Zynq", "find_zynq", "load", "mmio_transport"]
+__all__ = ["Kernel", "Package", "Zynq", "find_zynq", "in_memory", "load", "mmio_transport"]
 
 #: A fabric's clock that is so much faster than asked for is wrong, and not rounded.
 TOLERANCE = 1.0001
 
 
 class Zynq(Protocol):
-    """A way to the fabric; `name` is what `Board.info` calls it."""
+    """A way to the fabric; `name` is what `Board.info` calls it, `manager` knows what it holds."""
 
     name: str
+    manager: Manager
 
     def idcode(self) -> int:
         """Return the JTAG device id of this board's chip."""
@@ -110,7 +111,11 @@ class Package:
 
     def clock(self) -> float:
         """Return FCLK0 in Hz."""
-        return float(self._pynq.Clocks.fclk0_mhz) * 1e6
+        try:
+            return float(self._pynq.Clocks.fclk0_mhz) * 1e6
+        except ZeroDivisionError as error:
+            raise DeviceError(f"asked {self.name} for FCLK0; a divider of 0 came back; load an "
+                              "image with ?image=FILE.bit, which sets it") from error
 
     def set_clock(self, wanted: float) -> None:
         """Set FCLK0, in Hz."""
@@ -119,6 +124,8 @@ class Package:
     def load(self, files: ImageFiles) -> None:
         """Load an image."""
         path = str(files.path.resolve())
+        # How far the package came is not told.
+        self.manager.begun = True
         try:
             self._pynq.Bitstream(path).download()
         except (OSError, RuntimeError) as error:
@@ -157,9 +164,14 @@ class _DistantTransport:
             self._claim.close()
 
 
+def in_memory(mmio: Any) -> bool:
+    """Return whether the registers of a `pynq.MMIO` are in this computer's memory."""
+    return isinstance(mmio.array, np.ndarray)
+
+
 def mmio_transport(mmio: Any, claim: Claim | None = None) -> Transport:
     """Return a transport over a `pynq.MMIO`."""
-    if isinstance(mmio.array, np.ndarray):
+    if in_memory(mmio):
         return MemoryTransport(mmio.array, claim)
     return _DistantTransport(mmio, claim)
 
@@ -187,6 +199,9 @@ def find_zynq() -> Zynq:
 def load(zynq: Zynq, files: ImageFiles) -> None:
     """Load an image into the board's fabric, and set its clock.
 
+    FCLK0 is the slower of both images' clocks for as long as either may be in the fabric. It is
+    again what it was where nothing was loaded for certain, or the clock cannot be had.
+
     Raises
     ------
     DeviceError
@@ -197,13 +212,37 @@ def load(zynq: Zynq, files: ImageFiles) -> None:
     if not same_chip(found, wanted):
         raise DeviceError(f"this board's chip is {found:#010x}, {files.path} is for {wanted:#010x} "
                           f"{files.bits.part}; nothing was written; build an image for this board")
-    # Before the load: the image must not run too fast for a moment.
-    zynq.set_clock(files.clock)
+    try:
+        before: float | None = zynq.clock()
+    except DeviceError:
+        # It stands still, which is too fast for nobody.
+        before = None
+    slower = before is not None and before > files.clock
+    if slower:
+        _set_clock(zynq, files.clock, before, "nothing was loaded")
+    zynq.manager.begun = False
+    try:
+        zynq.load(files)
+    except BaseException:
+        if slower and before is not None and not zynq.manager.begun:
+            zynq.set_clock(before)
+        raise
+    if not slower:
+        _set_clock(zynq, files.clock, before, "the image was loaded")
+
+
+def _set_clock(zynq: Zynq, wanted: float, before: float | None, done: str) -> None:
+    """Set FCLK0; one that is too fast becomes again what it was, and a DeviceError."""
+    zynq.set_clock(wanted)
     made = zynq.clock()
-    if made > files.clock * TOLERANCE:
-        raise DeviceError(f"sent {files.clock / 1e6:g} MHz to FCLK0; {made / 1e6:g} MHz came back; "
-                          "nothing was loaded; build the image for a clock that this board makes")
-    zynq.load(files)
+    if made <= wanted * TOLERANCE:
+        return
+    left = f"FCLK0 is {made / 1e6:g} MHz"
+    if before is not None:
+        zynq.set_clock(before)
+        left = f"FCLK0 is {zynq.clock() / 1e6:g} MHz again"
+    raise DeviceError(f"sent {wanted / 1e6:g} MHz to FCLK0; {made / 1e6:g} MHz came back; {done}, "
+                      f"and {left}; build the image for a clock that this board makes")
 
 
 def _check_loaded(manager: Manager) -> None:

@@ -9,7 +9,8 @@
 
 from typing import Any
 
-from pbitstream.devices.zynq.access import mmio_transport
+from pbitstream.devices.zynq.access import in_memory, mmio_transport
+from pbitstream.devices.zynq.memory import Claim
 from pbitstream.devices.zynq.urls import OnZynq
 from pbitstream.spec.handoff import VLNV
 
@@ -31,15 +32,19 @@ def _driver() -> Any:
         def open(self) -> OnZynq:
             """Return the substrate as a device (`pbitstream.devices.Device`).
 
-            Not called `device`, which pynq has for the chip that the overlay is loaded on.
+            Not called `device`, which pynq has for the chip that the overlay is loaded on. Until it
+            is closed no other program of pbitstream can use the board.
 
             Raises
             ------
             DeviceError
-                If what answers is not our image, or was built for another spec.
+                If what answers is not our image, or was built for another spec, or if another
+                program has the board.
             """
-            return OnZynq(mmio_transport(self.mmio), access="pynq overlay",
-                          clock=float(Clocks.fclk0_mhz) * 1e6)
+            clock = float(Clocks.fclk0_mhz) * 1e6
+            # A chip elsewhere, whose memory is not this computer's, is not kept from others.
+            claim = Claim() if in_memory(self.mmio) else None
+            return OnZynq(mmio_transport(self.mmio, claim), access="pynq overlay", clock=clock)
 
     return Substrate
 

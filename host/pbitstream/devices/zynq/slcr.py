@@ -24,6 +24,8 @@ PLLS = (0x108, 0x108, 0x100, 0x104)
 FEEDBACK, MOST_FEEDBACK = 12, 127
 SOURCE, MOST_SOURCE = 4, 3
 DIVIDERS, MOST_DIVIDER = (8, 20), 63
+#: Of frequencies as floats: one that was read can be set again.
+ROUNDING = 1e-12
 
 
 class Slcr:
@@ -94,8 +96,9 @@ class Slcr:
 
 
 def _dividers(source: int, wanted: float) -> tuple[int, int]:
-    """Return the dividers that come nearest to a frequency from below."""
+    """Return the dividers that come nearest to a frequency from below, but for its rounding."""
     numbers = range(1, MOST_DIVIDER + 1)
+    wanted *= 1 + ROUNDING
     slow = [(first * second, first, second) for first in numbers for second in numbers
             if source <= first * second * wanted]
     if not slow:
