@@ -1,29 +1,39 @@
 """Workers as processes: the same bits as one process, and what becomes of lost workers."""
 
-import json
 import os
 import signal
-import threading
-import time
 
 import numpy as np
 import pytest
 
-from pbitstream.cli import main
 from pbitstream.devices.conformance import same_readout
 from pbitstream.emulator.device import Emulator
-from pbitstream.errors import DeviceError, SpecError
-from pbitstream.farm import Cluster, Farm
+from pbitstream.energy.counters import Counts
+from pbitstream.errors import DeviceError, DeviceTimeoutError, SpecError
+from pbitstream.farm import Farm, device, work
+from pbitstream.farm.cluster import Cluster
+from pbitstream.farm.task import code, packed, perform
 from pbitstream.model import shipped
 from pbitstream.program import Program
 
-pytest.importorskip("distributed")
-
 
 @pytest.fixture(scope="module")
-def cluster():
-    with Cluster("local:2") as made:
-        yield made
+def program():
+    return Program.open(shipped("digits-k16.program"))
+
+
+@pytest.fixture
+def counted(cluster, monkeypatch):
+    """Return a list that gets the number of tasks of every run of the cluster."""
+    counts, run = [], cluster.run
+
+    def counting(function, tasks, **named):
+        tasks = list(tasks)
+        counts.append(len(tasks))
+        return run(function, tasks, **named)
+
+    monkeypatch.setattr(cluster, "run", counting)
+    return counts
 
 
 def call(program: Program, steps: int) -> dict:
@@ -34,15 +44,15 @@ def call(program: Program, steps: int) -> dict:
             **({"clamp": rng.normal(0, 0.3, (12, held))} if held else {})}
 
 
-def test_a_farm_is_a_device(cluster, monkeypatch):
-    monkeypatch.setattr("pbitstream.farm.device.TASK", 200_000)
-    program = Program.open(shipped("digits-k16.program"))
+def test_a_farm_is_a_device(cluster, program, counted, monkeypatch):
+    monkeypatch.setattr(device, "LEAST", 100_000)
+    monkeypatch.setattr(device, "TASK", 500_000)
     asked = call(program, 500)
     with Emulator(threads=1) as emulator, Farm(cluster) as farm:
-        for device in (emulator, farm):
-            device.load(program)
+        for one in (emulator, farm):
+            one.load(program)
         same_readout(farm.relax(**asked), emulator.relax(**asked))
-        assert farm.info()["workers"] == 2
+        assert 2 < counted[0] <= 12
         with pytest.raises(SpecError, match="steps must be between"):
             farm.relax(**{**asked, "steps": 0})
         farm.reset()
@@ -50,68 +60,140 @@ def test_a_farm_is_a_device(cluster, monkeypatch):
             farm.relax(**asked)
 
 
-def test_killed_workers_lose_nothing(cluster, monkeypatch):
-    monkeypatch.setattr("pbitstream.farm.device.TASK", 2_000_000)
-    program = Program.open(shipped("digits-k16.program"))
-    asked = call(program, 40_000)
+def test_a_farm_says_what_its_workers_are(cluster, program):
+    from pbitstream.energy.ledger import Run
+
+    with Emulator(threads=1) as emulator, Farm(cluster) as farm:
+        for one in (emulator, farm):
+            one.load(program)
+        assert farm.info() == {**emulator.info(), "cluster": "local:2", "workers": 2}
+        kind = farm.info()["kind"]
+    assert Run("emulator:", kind, Counts(*(0,) * 5), 1.0).stand_in == "an emulator"
+
+
+def test_killed_workers_lose_nothing(cluster, program, monkeypatch):
+    """Both workers die, one after the other, while parts are known to be outstanding."""
+    monkeypatch.setattr(device, "LEAST", 1_000_000)
+    monkeypatch.setattr(device, "TASK", 1_000_000)
+    asked = call(program, 20_000)
     with Emulator(threads=1) as emulator:
         emulator.load(program)
         expected = emulator.relax(**asked)
-    killed = threading.Event()
+    run, outstanding = cluster.run, []
+    victims = [nanny.pid for nanny in cluster._local.workers.values()]
 
-    def kill() -> None:
-        time.sleep(0.5)
-        os.kill(next(iter(cluster._local.workers.values())).pid, signal.SIGKILL)
-        killed.set()
+    def killing(function, tasks, **named):
+        tasks = list(tasks)
+        for done, item in enumerate(run(function, tasks, **named), 1):
+            if done in (1, 2):
+                os.kill(victims[done - 1], signal.SIGKILL)
+                outstanding.append(len(tasks) - done)
+            yield item
 
+    monkeypatch.setattr(cluster, "run", killing)
     with Farm(cluster) as farm:
         farm.load(program)
-        thread = threading.Thread(target=kill)
-        thread.start()
         found = farm.relax(**asked)
-        thread.join()
-    assert killed.is_set()
+    assert outstanding == [11, 10]
     same_readout(found, expected)
 
 
-def test_the_commands_print_the_same(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "edges.txt").write_text("0 1 1\n1 2 -1\n2 0 1\n")
-    words = ["sample", "edges.txt", "--chains", "200", "--sweeps", "20", "--json", "--output"]
-    for name, more in (("one.npz", []), ("two.npz", ["--cluster", "local:2"])):
-        assert main([*words, name, *more]) == 0
-    one, two = (np.load(name) for name in ("one.npz", "two.npz"))
-    for name in ("spins", "energies", "best"):
-        np.testing.assert_array_equal(one[name], two[name])
-    capsys.readouterr()
+def test_a_call_too_large_for_a_warning_goes_in_silence(cluster):
+    """Warnings are errors in tests."""
+    words = [(bytes(11_000_000),)] * 2
+    assert dict(cluster.run(len, words)) == {0: 11_000_000, 1: 11_000_000}
 
 
-def test_urls_that_lead_nowhere(capsys):
-    for url, message in (("local:0", "local:N with N between 1 and 256"),
-                         ("somewhere", "must be the URL of a scheduler")):
-        with pytest.raises(SpecError, match=message):
-            Cluster(url)
-    assert main(["sample", "nowhere.txt", "--cluster", "tcp://127.0.0.1:9"]) in (4, 5)
-    capsys.readouterr()
+def test_what_is_kept_is_fetched_and_dropped(cluster):
+    from pbitstream.farm.cluster import fetch
+
+    name = cluster.keep(b"x" * 100)
+    assert dict(cluster.run(fetch, [(name,)])) == {0: b"x" * 100}
+    cluster.drop(name)
 
 
-def test_a_dead_cluster_is_an_error(monkeypatch):
-    monkeypatch.setattr("pbitstream.farm.cluster.TIMEOUT", 1)
-    with pytest.raises(DeviceError, match="no cluster answers at tcp://127.0.0.1:9 within 1 s"):
-        Cluster("tcp://127.0.0.1:9")
+def test_other_code_is_refused(cluster, monkeypatch):
+    spec, own = code()
+    for asked in ((spec, "0" * 16), ("0" * 16, own)):
+        with pytest.raises(DeviceError, match=f"spec {spec}, code {own}, not spec "
+                                              f"{asked[0]}, code {asked[1]} as here"):
+            perform(asked, packed(len, ("four",)))
+    assert perform((spec, own), packed(len, ("four",))) == 4
+    monkeypatch.setattr("pbitstream.farm.cluster.code", lambda: (spec, "f" * 16))
+    with pytest.raises(DeviceError, match=f"code {own}, .* install the same version on both"):
+        list(cluster.run(len, [("four",)]))
 
 
-def test_a_study_on_workers_has_the_same_cells(cluster, tmp_path, monkeypatch):
-    from functools import partial
+def late(_: int) -> None:
+    raise DeviceTimeoutError("a board is late")
 
-    from pbitstream.farm.study import measured
-    from pbitstream.study.run import run_topic
-    from pbitstream.study.topics import open_topic
 
-    topic = open_topic("mixing")
-    points = topic.points()[1:2]
-    with Emulator(threads=1) as emulator:
-        here = run_topic(topic, emulator, points=points)
-        there = run_topic(topic, emulator, points=points,
-                          measure=partial(measured, cluster, "emulator:", "mixing"))
-    assert json.dumps(here.to_dict()) == json.dumps(there.to_dict())
+def test_what_a_device_raises_arrives(cluster):
+    with pytest.raises(DeviceTimeoutError, match="a board is late"), cluster._lost():
+        late(0)
+    with pytest.raises(DeviceError, match="lacks nothing_of_that_name; install"):
+        list(cluster.run(__import__, [("nothing_of_that_name",)]))
+
+
+def test_a_device_needs_workers_with_boards(cluster, program, monkeypatch):
+    with Farm(cluster, "verilator:") as farm:
+        farm.load(program)
+        for ask in (farm.info, lambda: farm.relax(**call(program, 10))):
+            with pytest.raises(DeviceError, match=r"workers of local:N have none.* dask worker "
+                                                  r"ADDRESS --nthreads 1 --resources board=1"):
+                ask()
+    offers = [{"nthreads": 1, "resources": {"board": count}} for count in (1, 2)]
+    monkeypatch.setattr(cluster, "_workers", lambda: [*offers, {"nthreads": 4, "resources": {}}])
+    assert (cluster.boards, cluster.threads, cluster.workers) == (3, 6, 3)
+
+
+def test_a_board_gets_its_tasks():
+    """One worker with a board; the device is an emulator that counts as one."""
+    import distributed
+
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False,
+                                  resources={"board": 1}, protocol="tcp", host="127.0.0.1",
+                                  dashboard_address=None) as local, \
+            Cluster(local.scheduler_address) as cluster:
+        assert cluster.boards == 1
+        assert dict(cluster.run(len, [("four",), ("eleven",)], board=True)) == {0: 4, 1: 6}
+
+
+class Claimed(Emulator):
+    """A board of which there is one: opening it twice is an error."""
+
+    open = 0
+
+    def __init__(self) -> None:
+        assert Claimed.open == 0
+        Claimed.open = 1
+        super().__init__(engine="numpy")
+
+    def close(self) -> None:
+        Claimed.open = 0
+        super().close()
+
+
+def test_a_worker_holds_one_board_at_a_time(monkeypatch):
+    monkeypatch.setattr(work, "open_device", lambda url: Claimed())
+    for url in ("serial:a", "serial:a", "serial:b"):
+        assert work.device_info(url)["engine"] == "numpy"
+        assert Claimed.open == 1
+    with pytest.raises(DeviceError), work._bench("serial:b"):
+        raise DeviceError("the link failed")
+    assert Claimed.open == 0
+
+
+@pytest.mark.parametrize(("updates", "chains", "group", "tasks"), [
+    (1, 200, 64, 1), (1, 200, 1, 1), (60_000_000, 200, 1, 2), (60_000_000, 200, 64, 2),
+    (60_000_000, 64, 64, 1), (3_000_000_000, 1000, 1, 15), (3_000_000_000, 1000, 64, 3),
+])
+def test_work_is_divided_by_what_a_task_costs(cluster, updates, chains, group, tasks):
+    from pbitstream.farm.split import parts_of
+
+    class Asked:
+        total_chains, h, burn_in, steps = 1, np.zeros((1, 1)), 0, updates
+
+    farm = Farm(cluster)
+    farm._group = group
+    assert min(parts_of(1, chains, group), farm._wanted(Asked)) == tasks

@@ -6,7 +6,8 @@ import pytest
 from pbitstream.devices.conformance import same_readout
 from pbitstream.devices.random_programs import random_call, random_program
 from pbitstream.emulator.device import Emulator
-from pbitstream.farm.split import GROUP, join, parts_of, split
+from pbitstream.farm.device import GROUP
+from pbitstream.farm.split import join, parts_of, split
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -29,8 +30,8 @@ def test_chains_of_one_input_are_divided_in_groups():
     program = random_program(rng, max_dim=6)
     call = {**random_call(program, rng, max_chains=1), "chains": 3 * GROUP + 5, "first_chain": 9}
     call.pop("state", None)
-    parts = list(split(call, 1, call["chains"], 2))
-    assert parts_of(1, call["chains"]) == 4
+    parts = list(split(call, 1, call["chains"], 2, GROUP))
+    assert parts_of(1, call["chains"], GROUP) == 4
     assert [(part["first_chain"], part["chains"]) for part in parts] == [
         (9, 2 * GROUP), (9 + 2 * GROUP, GROUP + 5)]
     with Emulator(threads=1) as emulator:

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
+from scipy.io import mmread, mmwrite
 
 from engines import seeded
 from lattices import random_problem, random_spins
 from pbitstream.errors import FileFormatError, MissingExtraError, SpecError
 from pbitstream.ising import FORMATS, Problem, read_problem
+from pbitstream.ising.formats import recognise
 from pbitstream.ising.formats.lines import Text
 from pbitstream.ising.formats.qubo import read_qubo
 from physics_reference import spin_states
@@ -71,6 +73,34 @@ def test_an_edge_list_has_couplings_of_our_sign(written):
     # Three nodes and two edges, or three edges: the content says the first, the caller may differ.
     assert written("3 2\n1 3\n2 3\n").n == 3
     assert written("3 2\n1 3\n2 1\n", format="edges").edges == 3
+
+
+@pytest.mark.parametrize("kind", [None, "edges", "gset"])
+def test_matrix_market_files_are_refused_with_the_way_out(written, tmp_path, kind):
+    matrix = sparse.coo_array(random_problem(np.random.default_rng(2), 6, bias=0).matrix())
+    path = tmp_path / "j.mtx"
+    mmwrite(path, matrix)
+    text = path.read_text()
+    assert text.startswith("%%MatrixMarket")
+    with pytest.raises(FileFormatError, match=r"line 1: MatrixMarket files .* scipy\.io\.mmread"):
+        written(text, format=kind)
+    sparse.save_npz(tmp_path / "j.npz", sparse.coo_array(mmread(path)))
+    assert np.array_equal(read_problem(tmp_path / "j.npz").matrix(), matrix.toarray())
+
+
+@pytest.mark.parametrize(("text", "kind", "rival"), [
+    ("3 2\n1 2\n2 3\n", "gset", "edges"), ("0 1\n1 2\n2 0\n", "edges", "gset"),
+    ("3 2\n1 2 1\n2 3 1\n", "gset", ""), ("0 1 2\n", "edges", ""),
+    ("p edge 2 1\ne 1 2\n", "dimacs", ""),
+])
+def test_what_a_file_was_taken_for_is_told(tmp_path, text, kind, rival):
+    path = tmp_path / "file"
+    path.write_text(text)
+    read = recognise(path)
+    assert (read.format, read.rival) == (kind, rival)
+    told = recognise(path, format=kind)
+    assert (told.format, told.rival) == (kind, "")
+    assert np.array_equal(told.problem.matrix(), read_problem(path).matrix())
 
 
 def test_a_dimacs_graph_is_a_max_cut(written):
@@ -222,16 +252,22 @@ def npz(**arrays):
 
 BROKEN = [
     (npz(a=np.zeros(2)), "format"),
-    (npz(format="dia", shape=[2, 2], data=[1.0]), "its format must be csr, csc or coo, not dia"),
+    (npz(format="dia", shape=[2, 2], data=[1.0]), "stored as csr, csc or coo, not dia"),
     (npz(format="csr", shape=[2, 2], indptr=[0, 1], indices=[0], data=[1.0]), "pointers do not"),
     (npz(format="csr", shape=[2, 2], indptr=[0, 1, 1], indices=[2], data=[1.0]), "its indices"),
     (npz(format="coo", shape=[2, 2], row=[0], col=[1], data=[1.0, 2.0]), "differ in length"),
     (npz(format="coo", shape=[2, 2], row=[0], col=[1], data=[1.0]), "j must be symmetric"),
     (npz(format="coo", shape=[2, 2], row=[0], col=[0], data=[1.0]), "j must have a diagonal of 0"),
     (npz(format="coo", shape=[2, 3], row=[0], col=[1], data=[1.0]), "j must be a square matrix"),
-    (npz(format="coo", shape=[1 << 40] * 2, row=[0], col=[1], data=[1.0]), "its side must be"),
+    (npz(format="coo", shape=[1 << 40] * 2, row=[0], col=[1], data=[1.0]), "its sides must be"),
     (npz(format="coo", shape=[2, 2], row=[0], col=[1], data=[np.nan]), "j must be finite"),
     (npz(format="coo", shape=[2, 2], row=[0.5], col=[1], data=[1.0]), "whole numbers"),
+    (npz(format="coo", shape=[2, 2], row=[0, 1], col=[1, 0], data=[1j, 1j]),
+     "holds complex128, not real numbers"),
+    (npz(format="coo", shape=[2, 2], row=[0], col=[1], data=["x"]), "holds <U1, not real numbers"),
+    (npz(format="coo", shape=[2, 2, 2], row=[0], col=[1], data=[1.0]), "no sparse matrix of SciPy"),
+    (npz(format="csr", shape=[2, 2], indptr=[[0, 1, 1]], indices=[0], data=[1.0]),
+     "pointers do not"),
     (npz(format=np.array({}, object)), "no sparse matrix of SciPy"),
     (npz(format="coo", shape=[2, 2])[:60], "no sparse matrix of SciPy"),
     (b"PK\x03\x04", "no sparse matrix of SciPy"),

@@ -56,6 +56,29 @@ def test_energies_of_many_states_are_summed_in_blocks(monkeypatch):
     assert np.array_equal(problem.energy(states), wanted)
 
 
+@pytest.mark.parametrize("n", [9, 150])
+def test_the_energy_of_a_state_does_not_depend_on_its_neighbours(n):
+    rng = np.random.default_rng(12)
+    first, second = np.triu_indices(n, 1)
+    problem = Problem.from_edges(first, second, rng.standard_normal(len(first)), h=np.zeros(n))
+    states = random_spins(rng, 131, n)
+    energies = problem.energy(states)
+    for size in (1, 2, 3, 64, 67):
+        some = rng.choice(131, size, replace=False)
+        assert np.array_equal(problem.energy(states[some]), energies[some]), size
+    assert np.array_equal(problem.energy(-states), energies)
+
+
+def test_sums_of_real_numbers_are_equal_within_the_rounding():
+    whole = Problem.from_edges(range(7), np.roll(range(7), -1), -1)
+    tenths = Problem.from_edges(range(7), np.roll(range(7), -1), -0.1)
+    assert whole.rounding == 0
+    assert 0 < tenths.rounding < 1e-10
+    states = spin_states(7)
+    gap = np.abs(tenths.energy(states) - whole.energy(states) / 10)
+    assert gap.max() < tenths.rounding
+
+
 def test_a_problem_is_canonical_and_immutable():
     given_h = np.array([1.0, 0.0, 2.0])
     problem = Problem(given_h, [2, 0, 2], [0, 1, 1], [1.5, -1, 0], labels=("a", "b", "c"))
@@ -88,7 +111,14 @@ REFUSALS = [
      "a pair must be coupled once, not twice as 0 and 1; add the two weights if both are meant"),
     (lambda: Problem.from_edges([0], [1], np.nan), "weight must be finite, not nan"),
     (lambda: Problem.from_edges([0], [1], h=[np.inf, 0]), "h must be finite, not inf"),
-    (lambda: Problem.from_edges([0], [1], ["x"]), "weight must be numbers"),
+    (lambda: Problem.from_matrix(np.array([[0, 1j], [1j, 0]])),
+     "j must be real numbers, not of complex128"),
+    (lambda: Problem.from_matrix(sparse.coo_array([[0, 1j], [1j, 0]])),
+     "j must be real numbers, not of complex128"),
+    (lambda: Problem.from_edges([0], [1], [{}]), "weight must be real numbers"),
+    (lambda: Problem.from_edges([0], [1]).energy([1, 1j]), "states must be -1 or +1"),
+    (lambda: Problem.from_edges([0], [1]).energy(["1", "1"]), "states must be -1 or +1"),
+    (lambda: Problem.from_edges([0], [1], ["x"]), "weight must be real numbers, not of <U1"),
     (lambda: Problem.from_edges([0.5], [1]),
      "first must be whole numbers of shape (edges,), not float64 of shape (1,)"),
     (lambda: Problem.from_edges([0, 1], [1], n=3),
@@ -107,7 +137,7 @@ REFUSALS = [
     (lambda: Problem.from_matrix(np.zeros((0, 0))), "n must be at least 1, not 0"),
     (lambda: Problem.from_qubo({}), "q must not be empty: a problem needs a p-bit"),
     (lambda: Problem.from_qubo([1, 2]), "q must be a square matrix, not of shape (2,)"),
-    (lambda: Problem.from_qubo({(0, 1): "x"}), "q must be numbers"),
+    (lambda: Problem.from_qubo({(0, 1): "x"}), "q must be real numbers, not of <U1"),
     (lambda: Problem.max_cut([0], [1], h=[1, 0]), "h must be 0 in a max-cut problem"),
     (lambda: Problem.from_edges([0], [1]).energy([1, 1, 1]),
      "states must have shape (..., 2), not (3,)"),

@@ -6,6 +6,7 @@ import pytest
 from pbitstream.errors import SpecError
 from pbitstream.linear import prediction
 from pbitstream.linear.matrix import scale_matrix
+from pbitstream.spec.words import MAX_STEPS
 from physics_reference import euler_covariances
 
 LAGS = 2000
@@ -50,5 +51,19 @@ def test_windows_are_planned_for_half_the_error():
     assert 10 / np.sqrt(4 * steps) == pytest.approx(0.05, rel=1e-3)
     shortest = prediction.window(1e-6, 0.1, values, 0.5, 4)
     assert shortest == int(np.ceil(16 / np.log(2)))
-    with pytest.raises(SpecError, match=r"error must be at least 0\.0017 here, not 0\.0001"):
+    with pytest.raises(SpecError, match=r"error must be at least 0\.0018 here, not 0\.0001"):
         prediction.window(10.0, 1e-4, values, 0.5, 8)
+    assert prediction.window(10.0, 0.0018, values, 0.5, 8) <= MAX_STEPS
+
+
+def test_an_error_that_nothing_reaches_names_no_other():
+    assert str(prediction.unreachable(0.01, 0.1234, "why")) == (
+        "error must be at least 0.13 here, not 0.01: why; allow more, or regularise A")
+    for least in (0.999, 1.0, 5.3, np.inf):
+        assert str(prediction.unreachable(0.01, least, "why")) == (
+            "error 0.01 cannot be had here, nor any below 1: why; regularise A")
+    with pytest.raises(SpecError, match="nor any below 1: an average over 8 chains would take"):
+        prediction.window(1e6, 0.1, np.ones(1), 0.5, 8)
+    # The slowest mode alone needs a longer window than there is, whatever the error.
+    with pytest.raises(SpecError, match="nor any below 1"):
+        prediction.window(1e-6, 0.9, np.array([1e-7, 1.0]), 0.5, 8)

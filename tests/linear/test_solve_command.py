@@ -1,5 +1,6 @@
 """``pbitstream solve`` as users run it."""
 
+import io
 import json
 
 import numpy as np
@@ -94,7 +95,8 @@ def test_refusals_are_one_line(words, code, message, run):
 
 
 @pytest.mark.parametrize(("name", "content"), [
-    ("A.npy", b"\x93NUMPY damaged"), ("A.npy", b""), ("A.npz", b"PK damaged"), ("A.npz", b""),
+    ("A.npy", b"\x93NUMPY damaged"), ("A.npy", b"PK damaged"), ("A.npy", b""),
+    ("A.npz", b"PK damaged"), ("A.npz", b""),
 ])
 def test_damaged_files_are_exit_code_5(name, content, run, tmp_path):
     (tmp_path / name).write_bytes(content)
@@ -106,8 +108,62 @@ def test_other_archives_are_exit_code_5(run):
     np.savez("A.npz", a=np.eye(2))
     done = run("--matrix", "A.npz", "--inverse-diagonal")
     assert (done.code, done.out) == (5, "")
-    assert done.err.startswith("pbitstream: error: A.npz: not a sparse matrix of")
+    assert done.err.startswith("pbitstream: error: A.npz: no sparse matrix of SciPy: it holds no "
+                               "'format")
     scipy.sparse.save_npz("A.npz", scipy.sparse.dia_matrix(np.eye(3)))
     done = run("--matrix", "A.npz", "--inverse-diagonal")
     assert done.code == 5
-    assert "must be stored as csr, csc, coo, not dia" in done.err
+    assert "must be stored as csr, csc or coo, not dia" in done.err
+
+
+def archive(**changed):
+    a = scipy.sparse.csr_array(np.diag([2.0, 3.0, 4.0]))
+    arrays = {"format": "csr", "shape": a.shape, "data": a.data, "indices": a.indices,
+              "indptr": a.indptr}
+    file = io.BytesIO()
+    np.savez_compressed(file, **{**arrays, **changed})
+    return file.getvalue()
+
+
+def deflated_badly():
+    data = bytearray(archive(data=np.arange(3000.0)))
+    at = data.index(b"data.npy") + 60
+    data[at : at + 200] = b"\xff" * 200
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (archive(data=[1j, 1j, 1j]), "it holds complex128, not real numbers"),
+    (archive(data=["a", "b", "c"]), "it holds <U1, not real numbers"),
+    (archive(indices=[0, 1, 7]), "its indices must be between 0 and 2"),
+    (archive(indptr=[0, 1, 2]), "its pointers do not rise from 0 to its entries"),
+    (archive(shape=[3, 1 << 40]), "its sides must be between 1 and 2048, not 1099511627776"),
+    (deflated_badly(), ""),
+], ids=range(6))
+def test_archives_that_hold_something_else_are_exit_code_5(data, message, run, tmp_path):
+    (tmp_path / "A.npz").write_bytes(data)
+    done = run("--matrix", "A.npz", "--inverse-diagonal")
+    assert (done.code, done.out, done.err.count("\n")) == (5, "", 1), done
+    assert done.err.startswith(f"pbitstream: error: A.npz: no sparse matrix of SciPy: {message}")
+
+
+@pytest.mark.parametrize("values", [np.array([[2j]]), np.array([["2"]]), np.array(["2019"], "M8")])
+def test_arrays_of_something_else_are_exit_code_5(values, run):
+    np.save("A.npy", values)
+    done = run("--matrix", "A.npy", "--inverse-diagonal")
+    assert (done.code, done.out) == (5, "")
+    assert "A.npy: not a NumPy file of real numbers: it holds" in done.err
+
+
+@pytest.mark.parametrize("columns", [40, 52, 60, 80])
+def test_tables_fit_the_terminal(columns, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for words in (("--average",), ("--inverse-diagonal", "--error", "0.2")):
+        lines = run("--example", "8", *words).out.split("\n")
+        assert max(map(len, lines)) <= columns
+        label = "time average, T > 0" if columns == 80 else "average"
+        if words == ("--average",):
+            assert sum(line.startswith(f"{label} ") for line in lines) == 2
+            # The legend fills its lines.
+            start = next(i for i, line in enumerate(lines) if line.startswith("Measured against"))
+            assert len(f"{lines[start]} {lines[start + 1].split()[0]}") > columns

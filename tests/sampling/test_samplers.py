@@ -1,13 +1,16 @@
 """Samplers against enumeration: 8 p-bits, 256 states."""
 
+import sys
 from itertools import pairwise, product
 
 import numpy as np
 import pytest
 
-from pbitstream.errors import SpecError
+from pbitstream.errors import MissingExtraError, SpecError
 from pbitstream.ising import Problem
 from pbitstream.sampling import IsingSampler, anneal, clamp, gibbs, ladder, temper
+from pbitstream.sampling.diagnostics import missing
+from pbitstream.sampling.run import Found, Plan, run_plan
 
 STATES = np.array(list(product((-1, 1), repeat=8)), np.int8)
 BETA = 0.5
@@ -94,6 +97,91 @@ def test_how_a_run_is_cut_changes_no_bit(sampler, monkeypatch):
     assert told[-1] == (100, 100)
 
 
+def test_a_call_holds_few_rows_and_steps(sampler, monkeypatch):
+    betas = np.concatenate([ladder(0.1, 1.0, 23), np.full(40, 1.0), ladder(1.5, 2.0, 5)])
+    whole = sampler.anneal(betas, sampler.start(3, 2))
+    calls = []
+
+    class Counting:
+        def relax(self, *args, settings, steps, burn_in, **call):
+            calls.append((len(settings.beta), steps + burn_in))
+            return sampler.device.relax(*args, settings=settings, steps=steps, burn_in=burn_in,
+                                        **call)
+
+    counting = IsingSampler(sampler.lowered)
+    counting.device = Counting()
+    for most, ended in ((1 << 24, {(10, 10), (1, 33)}), (7, {(7, 7), (1, 7)})):
+        calls.clear()
+        monkeypatch.setattr("pbitstream.sampling.sampler.ROWS", 10)
+        monkeypatch.setattr("pbitstream.sampling.sampler.MAX_STEPS", most)
+        cut = counting.anneal(betas, sampler.start(3, 2))
+        assert ended <= set(calls), calls
+        assert max(rows for rows, _ in calls) <= 10
+        assert max(sweeps for _, sweeps in calls) <= most
+        assert sum(sweeps for _, sweeps in calls) == len(betas)
+        np.testing.assert_array_equal(whole.units, cut.units)
+        np.testing.assert_array_equal(whole.noise, cut.noise)
+
+
+def test_what_is_out_of_range_is_refused_before_anything_runs(sampler, monkeypatch):
+    def never(*args, **call):
+        raise AssertionError
+
+    monkeypatch.setattr(sampler.device, "relax", never)
+    with pytest.raises(SpecError, match="the sweeps of a draw must be at most 16777215, not 16777"):
+        gibbs(sampler, 1.0, draws=1, every=1 << 24, burn_in=5, chains=1, seed=0)
+    monkeypatch.setattr("pbitstream.sampling.sampler.ROWS", 1)
+    with pytest.raises(SpecError, match=r"beta must be between 0 and .*, not 1e\+06"):
+        anneal(sampler, [0.1, 0.2, 1e6], sweeps=3, chains=1, seed=0)
+
+
+def test_swaps_that_were_never_tried_have_no_rate(sampler):
+    done = temper(sampler, ladder(0.1, 1.0, 4, "linear"), rounds=1, chains=8, seed=1)
+    assert np.isnan(done.swap_rates).tolist() == [False, True, False]
+
+
+def test_equal_energies_of_real_numbers_are_counted_together():
+    ends, tenths = range(9), np.array([1, 3, 7, 1, 3, 7, 1, 3, 1.0])
+    rings = [Problem.from_edges(ends, np.roll(ends, -1), -tenths / unit) for unit in (1, 10)]
+    plan = Plan("gibbs", chains=20, seed=5, draws=50, beta=0.5)
+    found = []
+    for ring in rings:
+        draws = np.random.default_rng(2).choice([-1, 1], (20, 50, 9))
+        energies = ring.energy(draws)
+        found.append(Found("gibbs", energies, draws[:, -1], draws[0, 0], energies.min().item(),
+                           np.ones(1), 0, rounding=ring.rounding))
+        with IsingSampler(ring) as sampler:
+            assert run_plan(sampler, plan).rounding == ring.rounding
+    whole, real = found
+    assert len(np.unique(real.energies)) > len(np.unique(whole.energies)), "nothing to count"
+    (values, counts), (tenth, again) = whole.counted(), real.counted()
+    np.testing.assert_array_equal(counts, again)
+    np.testing.assert_allclose(values / 10, tenth, atol=real.rounding)
+    assert real.to_dict()["energy"]["at_lowest"] == whole.to_dict()["energy"]["at_lowest"]
+
+
+def test_without_arviz_stats_a_run_has_no_diagnostics(sampler, monkeypatch):
+    plan = Plan("gibbs", chains=4, draws=10)
+    assert run_plan(sampler, plan).figures["rhat"] > 0
+    monkeypatch.setitem(sys.modules, "arviz_stats.base", None)
+    assert "pip install 'pbitstream[ising]'" in missing()
+    found = run_plan(sampler, plan)
+    assert (found.figures["rhat"], found.figures["effective_size"]) == (None, None)
+    done = gibbs(sampler, 1.0, draws=10, chains=4, seed=0)
+    for figure in (done.rhat, done.effective_size):
+        with pytest.raises(MissingExtraError, match="need arviz-stats"):
+            figure()
+
+
+def test_too_little_memory_is_an_error_of_ours(sampler, monkeypatch):
+    def full(*args):
+        raise MemoryError
+
+    monkeypatch.setattr("pbitstream.sampling.sampler.reset_state", full)
+    with pytest.raises(SpecError, match="more memory than there is: allocation failed; take fewer"):
+        run_plan(sampler, Plan("anneal"))
+
+
 def test_cold_chains_stay_where_they_start(sampler):
     ground = STATES[np.argmin(sampler.problem.energy(STATES))]
     done = gibbs(sampler, 8.0, draws=3, chains=2, seed=1, spins=ground, keep=True)
@@ -120,6 +208,12 @@ def test_clamped_p_bits_condition_the_law():
     (lambda s: anneal(s, [99.0], sweeps=1, chains=1, seed=0), "beta must be between 0 and"),
     (lambda s: anneal(s, [1.0], sweeps=1, chains=2, seed=0, spins=np.ones(7)), "must have shape"),
     (lambda s: anneal(s, [1.0], sweeps=1, chains=2, seed=0, spins=np.zeros(8)), "-1 or [+]1"),
+    (lambda s: anneal(s, [1.0], sweeps=1, chains=2, seed=0, spins=np.full(8, 1j)), "-1 or [+]1"),
+    (lambda s: anneal(s, [1.0], sweeps=1, chains=2, seed=0, spins=["1"] * 8), "-1 or [+]1"),
+    (lambda s: s.lowered.units(np.full(8, 1j)), "-1 or [+]1"),
+    (lambda s: anneal(s, [1.0], sweeps=1, chains=10**10, seed=0),
+     "chains must be between 1 and 4294967296, not 10000000000"),
+    (lambda s: anneal(s, [1.0], sweeps=1, chains=0, seed=0), "chains must be between 1 and"),
     (lambda s: gibbs(s, 1.0, draws=0, chains=1, seed=0), "draws must be at least 1"),
     (lambda s: temper(s, [1.0], rounds=1, seed=0), "at least two, rising"),
     (lambda s: temper(s, [1.0, 0.5], rounds=1, seed=0), "at least two, rising"),

@@ -70,7 +70,9 @@ def add_common(parser: argparse.ArgumentParser, *names: str) -> None:
         elif name == "cluster":
             group.add_argument("--cluster", metavar="URL",
                                help="spread the work over a Dask cluster, whose workers open the "
-                                    "device each; local:N starts N workers here")
+                                    "device each; local:N starts N workers here. The 64 chains "
+                                    "of an input that an emulator of p-bits computes side by "
+                                    "side stay together")
         elif name == "seed":
             group.add_argument("--seed", type=seed, metavar="N",
                                help="of the substrate's noise, 0 to 2**64 - 1 (0)")

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from pbitstream.cli.parser import UsageError, add_common, any_whole, finite, pos
 
 if TYPE_CHECKING:
     from pbitstream.ising import Problem
+    from pbitstream.ising.formats import Recognised
     from pbitstream.sampling import IsingSampler
     from pbitstream.sampling.run import Plan
 
@@ -51,45 +53,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beta", type=finite, metavar="B", help="of a Gibbs run (1)")
     parser.add_argument("--beta-range", type=finite, nargs=2, metavar=("HOT", "COLD"),
                         help="of an annealing or a tempering (from the problem's couplings)")
-    parser.add_argument("--schedule", metavar="SHAPE", default="geometric",
+    parser.add_argument("--schedule", metavar="SHAPE",
                         help=f"how beta rises: {', '.join(SHAPES)}, or a text file with a beta "
                              "per line, which share the sweeps (geometric)")
-    parser.add_argument("--draws", type=positive, default=1000, metavar="N",
+    parser.add_argument("--draws", type=positive, metavar="N",
                         help="of each chain of a Gibbs run (1000)")
     parser.add_argument("--burn-in", type=any_whole, metavar="N",
                         help="sweeps of a Gibbs run before the first draw (a tenth of the others)")
-    parser.add_argument("--levels", type=positive, default=16, metavar="N",
+    parser.add_argument("--levels", type=positive, metavar="N",
                         help="betas of a tempering (16)")
     parser.add_argument("--hold", action="append", default=[], metavar="I=S",
                         help="hold p-bit I, counted from 0 or by its label, at S = -1 or 1; may "
                              "be given again")
     parser.add_argument("--start", metavar="FILE",
                         help="first spins -1 or 1, shape (n,) or (chains, n): .npy (random)")
-    parser.add_argument("--output", metavar="FILE",
+    parser.add_argument("--tolerance", type=finite, metavar="T",
+                        help="most that 16-bit weights may take from a coupling or bias, as a "
+                             "share of the largest coupling (2^-8)")
+    parser.add_argument("--out", metavar="FILE",
                         help="write spins and energies here: .npz with spins, energies, best")
     add_common(parser, "device", "cluster", "seed", "json", "plot", "quiet")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, lower, sample, write and print; returns 0."""
-    from pbitstream.ising import read_problem
+    from pbitstream.ising import lower
+    from pbitstream.ising.formats import recognise
     from pbitstream.sampling import IsingSampler, clamp
     from pbitstream.sampling.run import run_plan
 
     output = Output(arguments)
     plan = _plan(arguments)
     plot = arguments.plot and check_target("--plot", arguments.plot, ENDINGS)
-    target = arguments.output and check_target("--output", arguments.output, (".npz",))
+    target = arguments.out and check_target("--out", arguments.out, (".npz",))
     if plot:
         from pbitstream.cli.plot import require_matplotlib
 
         require_matplotlib()
-    whole = read_problem(arguments.file, format=arguments.format)
+    read = recognise(arguments.file, format=arguments.format)
+    whole = read.problem
+    _notes(output, plan, read)
     held = clamp(whole, _held(arguments.hold, whole)) if arguments.hold else None
     problem = whole if held is None else held.problem
     spins = _start(arguments.start, whole, None if held is None else held.free)
     with device_asked(arguments) as device, output.progress() as report:
-        sampler = IsingSampler(problem, device=device)
+        given = {} if arguments.tolerance is None else {"tolerance": arguments.tolerance}
+        sampler = IsingSampler(lower(problem, **given), device=device)
         began = time.perf_counter()
         found = run_plan(sampler, plan, spins=spins, report=lambda done, total: report(
             f"{plan.method}, sweeps", done, total))
@@ -98,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     if target:
         _write(target, expand(found.spins), found.energies, expand(found.best_spins))
     document = {
-        **_described(arguments, whole, sampler, len(held.spins) - len(held.free) if held else 0),
+        **_described(arguments, read, sampler, len(held.spins) - len(held.free) if held else 0),
         **found.to_dict(),
         "best": {"energy": found.best_energy, **_cut(whole, expand(found.best_spins))},
         "seconds": seconds,
@@ -114,6 +123,8 @@ def run(arguments: argparse.Namespace) -> int:
         from pbitstream.cli.sample_view import show
 
         show(output.console, document, found)
+        for path in filter(None, (plot, target)):
+            output.console.print(f"wrote {path}", markup=False)
     return 0
 
 
@@ -124,25 +135,44 @@ def _plan(arguments: argparse.Namespace) -> "Plan":
     method = arguments.method
     for option, value, methods in (
         ("--beta", arguments.beta, ("gibbs",)),
+        ("--draws", arguments.draws, ("gibbs",)),
         ("--burn-in", arguments.burn_in, ("gibbs",)),
         ("--beta-range", arguments.beta_range, ("anneal", "temper")),
+        ("--schedule", arguments.schedule, ("anneal", "temper")),
+        ("--levels", arguments.levels, ("temper",)),
     ):
         if value is not None and method not in methods:
             raise UsageError(f"{option} belongs to --method {' or '.join(methods)}, not {method}")
-    shape, table = arguments.schedule, None
     from pbitstream.sampling.schedules import SHAPES
 
+    shape, table = arguments.schedule or SHAPES[0], None
     if shape not in SHAPES:
         if method != "anneal":
             raise UsageError(f"--schedule must be one of {', '.join(SHAPES)} for --method "
                              f"{method}, not {shape!r}")
+        if arguments.beta_range is not None:
+            raise UsageError(f"--beta-range must be absent beside --schedule {shape}, a table of "
+                             "betas")
         shape, table = SHAPES[0], _table(shape)
+    given = {name: getattr(arguments, name) for name in ("draws", "levels")
+             if getattr(arguments, name) is not None}
     return Plan(
         method=method, chains=arguments.chains, seed=arguments.seed, sweeps=arguments.sweeps,
         beta=arguments.beta, range=arguments.beta_range and tuple(arguments.beta_range),
-        shape=shape, table=table, draws=arguments.draws, burn_in=arguments.burn_in,
-        levels=arguments.levels,
+        shape=shape, table=table, burn_in=arguments.burn_in, **given,
     )
+
+
+def _notes(output: Output, plan: "Plan", read: "Recognised") -> None:
+    """Say before the run what its user may have meant otherwise, and what will be left out."""
+    from pbitstream.sampling.diagnostics import missing
+
+    if read.rival:
+        output.note(f"a file of two columns is read as {read.format}; if it is of {read.rival}, "
+                    f"say --format {read.rival}")
+    reason = missing() if plan.method == "gibbs" else ""
+    if reason:
+        output.note(reason)
 
 
 def _table(name: str) -> Any:
@@ -154,21 +184,29 @@ def _table(name: str) -> Any:
     if not Path(name).is_file():
         raise UsageError(f"--schedule must be geometric, linear or a file, not {name!r}")
     try:
-        return np.loadtxt(name, ndmin=1)
-    except ValueError as error:
+        with warnings.catch_warnings():
+            # An empty file is one of NumPy's warnings.
+            warnings.simplefilter("error", UserWarning)
+            table = np.loadtxt(name, ndmin=2)
+    except (UserWarning, ValueError) as error:
         raise FileFormatError(f"{name}: not a beta per line: {error}") from error
+    if table.shape[1] != 1:
+        raise FileFormatError(f"{name}: not a beta per line, but {table.shape[1]}")
+    return table[:, 0]
 
 
 def _held(words: list[str], problem: "Problem") -> dict[int, int]:
     """Return index -> spin of ``--hold`` options."""
     place = {str(label): i for i, label in enumerate(problem.labels or range(problem.n))}
-    held = {}
+    held: dict[int, int] = {}
     for word in words:
         label, _, spin = word.partition("=")
         if label not in place:
             raise UsageError(f"--hold {word}: the problem has no p-bit {label!r}")
         if spin not in ("-1", "1", "+1"):
             raise UsageError(f"--hold {word}: a p-bit is held at -1 or 1, not {spin!r}")
+        if place[label] in held:
+            raise UsageError(f"--hold {word}: p-bit {label} is held already")
         held[place[label]] = int(spin)
     return held
 
@@ -177,14 +215,10 @@ def _start(name: str | None, problem: "Problem", free: Any) -> Any:
     """Return the first spins of the free p-bits from a file, or None."""
     if name is None:
         return None
-    import numpy as np
-
+    from pbitstream.array_files import read_array
     from pbitstream.errors import FileFormatError
 
-    try:
-        spins = np.load(name, allow_pickle=False)
-    except ValueError as error:
-        raise FileFormatError(f"{name}: not a .npy file: {error}") from error
+    spins = read_array(name)
     if spins.shape[-1:] != (problem.n,):
         raise FileFormatError(f"{name}: spins must have shape ({problem.n},) or (chains, "
                               f"{problem.n}), not {spins.shape}")
@@ -201,11 +235,12 @@ def _write(path: Path, spins: Any, energies: Any, best: Any) -> None:
 
 
 def _described(
-    arguments: argparse.Namespace, problem: "Problem", sampler: "IsingSampler", held: int
+    arguments: argparse.Namespace, read: "Recognised", sampler: "IsingSampler", held: int
 ) -> dict[str, Any]:
-    lowered = sampler.lowered
+    problem, lowered = read.problem, sampler.lowered
     return {
         "file": str(arguments.file),
+        "format": read.format,
         "problem": {"name": problem.name, "p_bits": problem.n, "couplings": problem.edges,
                     "held": held},
         "lowered": {
@@ -219,6 +254,7 @@ def _described(
             "program_digest": lowered.program.digest,
         },
         "device": arguments.device,
+        "cluster": arguments.cluster,
         "seed": arguments.seed,
     }
 

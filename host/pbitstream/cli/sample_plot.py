@@ -28,7 +28,7 @@ def save_sample(path: Path, document: dict[str, Any], found: Found) -> None:
         best = document["best"]
         cut = f", cut {best['cut']:,g}" if "cut" in best else ""
         figure.suptitle(f"{name}: lowest energy {best['energy']:,g}{cut}", x=0.01, ha="left",
-                        weight="bold", fontsize=11)
+                        weight="bold", fontsize=11, parse_math=False)
         _histogram(axes[0], found)
         if found.method == "gibbs":
             _traces(axes[1], found)
@@ -38,7 +38,7 @@ def save_sample(path: Path, document: dict[str, Any], found: Found) -> None:
 
 
 def _histogram(axis: Any, found: Found) -> None:
-    values, counts = np.unique(found.sample, return_counts=True)
+    values, counts = found.counted()
     if len(values) > BINS:
         axis.hist(found.sample, bins=BINS, color=BLUE)
     else:
@@ -64,6 +64,6 @@ def _levels(axis: Any, found: Found) -> None:
     rates = axis.twinx()
     rates.spines["right"].set_visible(True)
     rates.plot((found.betas[1:] + found.betas[:-1]) / 2, found.figures["swap_rates"], color=RED,
-               linewidth=1)
-    rates.set(ylabel="share of swaps accepted", ylim=(0, 1))
+               linewidth=1, marker="o", markersize=2)
+    rates.set(ylabel="share of swaps accepted", ylim=(0, 1.05))
     rates.yaxis.label.set_color(RED)

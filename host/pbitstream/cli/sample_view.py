@@ -19,9 +19,10 @@ ROWS, BAR = 12, 40
 def show(console: Console, document: dict[str, Any], found: Found) -> None:
     """Print the tables."""
     problem, lowered = document["problem"], document["lowered"]
-    title = problem["name"] or document["file"]
+    title = escape(problem["name"] or document["file"])
     made = listing(f"{title}: {plural(problem['p_bits'], 'p-bit')}, "
                    f"{plural(problem['couplings'], 'coupling')}", text=True)
+    made.add_row("format", document["format"])
     if problem["held"]:
         made.add_row("held", plural(problem["held"], "p-bit"))
     made.add_row("colour classes", number(lowered["classes"]))
@@ -35,12 +36,15 @@ def show(console: Console, document: dict[str, Any], found: Found) -> None:
     console.print()
     console.print(_figures(document))
     console.print()
-    for line in _histogram(found):
+    for line in _histogram(found, console.width):
         console.print(line, highlight=False)
 
 
 def _figures(document: dict[str, Any]) -> Any:
-    made = listing(f"{document['method']} on {document['device']}")
+    where = document["device"].removesuffix(":")
+    if document["cluster"]:
+        where += f", spread over {document['cluster']}"
+    made = listing(escape(f"{document['method']} on {where}"))
     energy, best = document["energy"], document["best"]
     made.add_row("chains", number(document["chains"]))
     hot, cold = document["beta"]["hot"], document["beta"]["cold"]
@@ -58,7 +62,7 @@ def _figures(document: dict[str, Any]) -> Any:
             made.add_row(title, number(document[name], digits))
     if "swap_rates" in document:
         rates = document["swap_rates"]
-        made.add_row("swaps accepted", f"{min(rates):.2f} to {max(rates):.2f}")
+        made.add_row("swaps accepted", f"{np.nanmin(rates):.2f} to {np.nanmax(rates):.2f}")
     made.add_row("seconds", number(document["seconds"], 2))
     made.add_row("million p-bit updates a second",
                  number(document["updates_per_second"] / 1e6, 0))
@@ -69,14 +73,17 @@ def _energy(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
 
 
-def _histogram(found: Found) -> list[str]:
+def _histogram(found: Found, width: int) -> list[str]:
     """Return lines of a histogram of energies, the lowest first."""
-    energies = found.sample
-    values, counts = np.unique(energies, return_counts=True)
+    values, counts = found.counted()
     labels = [_energy(value) for value in values.tolist()]
     if len(values) > ROWS:
-        counts, edges = np.histogram(energies, ROWS)
+        counts, edges = np.histogram(found.sample, ROWS)
         labels = [f"{low:,.6g} to {high:,.6g}" for low, high in pairwise(edges)]
     wide = max(map(len, labels))
-    return [f"{label:>{wide}}  [blue]{'█' * max(round(BAR * count / counts.max()), int(count > 0))}"
-            f"[/] {count:,}" for label, count in zip(labels, counts.tolist())]
+    # Between the label with its two spaces, and a space with the largest count.
+    longest = max(1, min(BAR, width - wide - 2 - len(f" {counts.max():,}")))
+    lengths = [max(round(longest * count / counts.max()), int(count > 0))
+               for count in counts.tolist()]
+    return [f"{label:>{wide}}  [blue]{'█' * length}[/]{' ' * bool(length)}{count:,}"
+            for label, length, count in zip(labels, lengths, counts.tolist())]

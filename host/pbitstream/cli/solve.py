@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         show(output.console, solved)
         for path in filter(None, (plot, out)):
-            output.console.print(f"wrote {path}")
+            output.console.print(f"wrote {path}", markup=False)
     return 0 if solved.met else 1
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pbitstream.cli.output import listing, number, table
@@ -20,9 +21,13 @@ Values = NDArray[np.float64]
 
 LABELS = {"flow": "gradient flow, T = 0", "average": "time average, T > 0",
           "squares": "average of squares, T > 0"}
-LEGEND = """\
-Measured against numpy.linalg. A flow's prediction is a bound; an average is
-planned for half of the wanted error, which it then meets with 95 %."""
+#: Labels on terminals that are narrower than `WIDE`.
+SHORT_LABELS = {"flow": "flow", "average": "average", "squares": "squares"}
+WIDE = 80
+#: Below this, errors are a table of three columns: that the wanted one is met shows in them.
+NARROW = 52
+LEGEND = ("Measured against numpy.linalg. A flow's prediction is a bound; an average is planned "
+          "for half of the wanted error, which it then meets with 95 %.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,41 +117,44 @@ def show(console: Console, solved: Solved) -> None:
     """Print everything."""
     what = "A x = b" if isinstance(solved.first, Solution) else "diagonal of the inverse of A"
     kind = solved.device_info.get("kind", "")
-    console.print(f"[bold]{what} on {solved.device.removesuffix(':')}[/]"
-                  + (f" [dim]({kind})[/]" * bool(kind)))
+    labels = LABELS if console.width >= WIDE else SHORT_LABELS
+    console.print(f"[bold]{what} on {escape(solved.device.removesuffix(':'))}[/]"
+                  + (f" [dim]({escape(kind)})[/]" * bool(kind)))
     console.print(f"{solved.source}, {len(solved.exact):,} unknowns; seed {solved.seed}\n",
                   markup=False)
-    console.print(_errors(solved))
+    console.print(_errors(solved, labels, console.width < NARROW))
     console.print(f"[dim]{LEGEND}[/]\n")
-    console.print(_parts(solved), "")
+    console.print(_parts(solved, labels), "")
     console.print(_matrix(solved))
     saturated = sum(answer.saturated for answer in solved.answers.values())
     console.print(f"\nsaturated: {saturated:,} updates" if saturated else "\nsaturated: nothing",
                   style="yellow" if saturated else "")
 
 
-def _errors(solved: Solved) -> Table:
+def _errors(solved: Solved, labels: Mapping[str, str], narrow: bool) -> Table:
     wanted = solved.first.wanted
-    made = table(f"Relative rms error, wanted: {_short(wanted)}", "", "predicted\nsteps",
-                 "predicted\nerror", "measured\nerror", "\nmet")
+    columns = ["predicted\nsteps", "predicted\nerror", "measured\nerror", "\nmet"]
+    if narrow:
+        columns = ["\nsteps", "error,\nahead", "error,\nmeasured"]
+    made = table(f"Relative rms error, wanted: {_short(wanted)}", "", *columns)
     for name, prediction in solved.predictions.items():
         measured = solved.measured(name)
         steps = f"{prediction.burn_in + prediction.steps:,}"
         if prediction.chains > 1:
             steps = f"{prediction.chains} x {steps}"
-        made.add_row(LABELS[name], steps, _short(prediction.error), _short(measured),
-                     "not run" if measured is None else "yes" if measured <= wanted else "no",
-                     style="dim" if measured is None else "")
+        met = "not run" if measured is None else "yes" if measured <= wanted else "no"
+        cells = (labels[name], steps, _short(prediction.error), _short(measured), met)
+        made.add_row(*cells[: 1 + len(columns)], style="dim" if measured is None else "")
     return made
 
 
-def _parts(solved: Solved) -> Table:
+def _parts(solved: Solved, labels: Mapping[str, str]) -> Table:
     """Of what the predicted error is made."""
     # Of a diagonal, time steps leave a bias; of a solution, bias and states are rounded.
-    third = "rounding\nof b, x" if isinstance(solved.first, Solution) else "left of\ntime step"
+    third = "rounding\nof b, x" if isinstance(solved.first, Solution) else "left of\nthe step"
     made = table("Predicted error, by cause", "", "\ndynamics", "rounding\nof A", third)
     for name, prediction in solved.predictions.items():
-        made.add_row(LABELS[name], _short(prediction.dynamics), _short(prediction.tables),
+        made.add_row(labels[name], _short(prediction.dynamics), _short(prediction.tables),
                      _short(prediction.rounding))
     return made
 

@@ -56,8 +56,10 @@ def run(name: str, arguments: argparse.Namespace) -> int:
     kept = Path(arguments.folder) / f"{name}.jsonl"
     with ExitStack() as stack:
         measure: Measure | None = None
-        device = stack.enter_context(open_device(arguments.device))
-        if arguments.cluster is not None:
+        device = None
+        if arguments.cluster is None:
+            device = stack.enter_context(open_device(arguments.device))
+        else:
             cluster = stack.enter_context(Cluster(arguments.cluster))
             measure = partial(measured, cluster, arguments.device, name)
         report = stack.enter_context(output.progress())

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 from pbitstream.errors import DeviceError, MissingExtraError, SpecError
+from pbitstream.farm.task import code, packed, perform
 
-__all__ = ["BOARD", "Cluster"]
+__all__ = ["BOARD", "Cluster", "fetch"]
 
 #: The resource that a worker offers per board: ``dask worker --resources board=1``.
 BOARD = "board"
 #: Seconds that a scheduler has to answer.
 TIMEOUT = 10
-#: Workers that may die under one task before it is given up.
+#: Local workers that may die under one task before it is given up.
 DEATHS = 10
+SCHEMES, ENCRYPTED = ("tcp", "tls", "ws", "wss"), ("tls", "wss")
 
 
 class Cluster:
@@ -42,6 +46,7 @@ class Cluster:
     """
 
     def __init__(self, url: str) -> None:
+        count = _check(url)
         try:
             import dask
             import distributed
@@ -51,35 +56,57 @@ class Cluster:
         self.url = url
         self._local: Any = None
         address = url
-        if url.startswith("local:"):
-            count = url.removeprefix("local:")
-            if not count.isdecimal() or not 1 <= int(count) <= 256:
-                raise SpecError(f"cluster must be local:N with N between 1 and 256, not {url!r}")
+        if count:
             with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
                 self._local = distributed.LocalCluster(
-                    n_workers=int(count), threads_per_worker=1, processes=True,
+                    n_workers=count, threads_per_worker=1, processes=True,
                     dashboard_address="127.0.0.1:0", silence_logs=50)
             address = self._local.scheduler_address
-        elif "://" not in url:
-            raise SpecError("cluster must be the URL of a scheduler, such as tcp://10.0.0.7:8786, "
-                            f"or local:N, not {url!r}")
+        elif urlsplit(url).scheme in ENCRYPTED:
+            words = distributed.Security().get_connection_args("client")
+            if words.get("ssl_context") is None:
+                raise SpecError(f"cluster {url} needs certificates: give them in Dask's settings "
+                                "as distributed.comm.tls, or use tcp://")
         try:
             self._client: Any = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
-            if self.workers == 0:
+            if not self._workers():
                 raise DeviceError(f"the cluster at {url} has no worker; start some with "
-                                  f"dask worker {address}")
-        except OSError as error:
-            self._stop()
-            raise DeviceError(f"no cluster answers at {url} within {TIMEOUT} s: start one with "
-                              "dask scheduler, or use local:N") from error
-        except BaseException:
-            self.close()
+                                  f"dask worker {address} --nworkers auto --nthreads 1")
+        except BaseException as error:
+            # What went wrong first is what is told.
+            with suppress(Exception):
+                self.close()
+            if isinstance(error, OSError) and not isinstance(error, DeviceError):
+                raise DeviceError(f"no cluster answers at {url} within {TIMEOUT} s: start one with "
+                                  "dask scheduler, or use local:N") from error
             raise
 
     @property
     def workers(self) -> int:
         """Number of workers now."""
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+        return len(self._workers())
+
+    @property
+    def threads(self) -> int:
+        """Number of tasks that workers now run at once."""
+        return sum(worker["nthreads"] for worker in self._workers())
+
+    @property
+    def boards(self) -> int:
+        """Number of boards that workers now offer.
+
+        Raises
+        ------
+        DeviceError
+            If there is none: a task that needs one would wait for ever.
+        """
+        count = int(sum(worker["resources"].get(BOARD, 0) for worker in self._workers()))
+        if count == 0:
+            why = "the workers of local:N have none" if self._local else "no worker offers one"
+            raise DeviceError(f"every device but the emulator needs a worker with a board, and at "
+                              f"{self.url} {why}; start one where a board is, with "
+                              f"dask worker ADDRESS --nthreads 1 --resources {BOARD}=1")
+        return count
 
     def run(
         self,
@@ -100,18 +127,24 @@ class Cluster:
         Raises
         ------
         DeviceError
-            If the cluster is lost, or a task has lost too many workers.
+            If the cluster is lost, a task has lost too many workers, a worker's pbitstream is
+            another than this, or no worker has a board.
         Exception
             What a task raised. Tasks that have not begun are cancelled.
         """
         import distributed
 
-        resources = {BOARD: 1} if board else None
         with self._lost():
-            futures = [self._client.submit(function, *task, pure=False, resources=resources)
-                       for task in tasks]
-        number = {future.key: index for index, future in enumerate(futures)}
+            resources = {BOARD: 1} if board and self.boards else None
+        futures: list[Any] = []
         try:
+            with self._lost(), warnings.catch_warnings():
+                # Of states, which are not the same in any two tasks.
+                warnings.filterwarnings("ignore", "Sending large graph")
+                futures += (self._client.submit(perform, code(), packed(function, task),
+                                                pure=False, resources=resources)
+                            for task in tasks)
+            number = {future.key: index for index, future in enumerate(futures)}
             done = distributed.as_completed(futures, loop=self._client.loop, with_results=True)
             while True:
                 with self._lost():
@@ -125,6 +158,25 @@ class Cluster:
                 if not future.done():
                     future.cancel()
 
+    def keep(self, value: bytes) -> str:
+        """Leave bytes with the scheduler and return their name, by which tasks :func:`fetch` them.
+
+        They outlive all workers, and are gone when dropped.
+        """
+        import distributed
+
+        with self._lost():
+            variable = distributed.Variable(client=self._client)
+            variable.set(value)
+        return str(variable.name)
+
+    def drop(self, name: str) -> None:
+        """Let the scheduler forget what was kept; nothing happens where the cluster is gone."""
+        import distributed
+
+        if self._client is not None:
+            distributed.Variable(name, client=self._client).delete()
+
     def close(self) -> None:
         """Let go of the scheduler, and stop the workers if they are our own."""
         client, self._client = getattr(self, "_client", None), None
@@ -132,7 +184,9 @@ class Cluster:
             if client is not None:
                 client.close()
         finally:
-            self._stop()
+            local, self._local = self._local, None
+            if local is not None:
+                local.close()
 
     def __enter__(self) -> Cluster:
         """Return the cluster itself."""
@@ -147,10 +201,8 @@ class Cluster:
         """Let go of it."""
         self.close()
 
-    def _stop(self) -> None:
-        local, self._local = self._local, None
-        if local is not None:
-            local.close()
+    def _workers(self) -> list[dict[str, Any]]:
+        return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
 
     @contextmanager
     def _lost(self) -> Iterator[None]:
@@ -163,9 +215,40 @@ class Cluster:
 
         try:
             yield
+        except DeviceError:
+            raise
         except KilledWorker as error:
-            raise DeviceError(f"a task lost {DEATHS} workers of the cluster at {self.url}; see "
-                              f"their logs: {error}") from error
+            raise DeviceError(f"workers of the cluster at {self.url} die under a task; see their "
+                              f"logs: {error}") from error
+        except ModuleNotFoundError as error:
+            raise DeviceError(f"a worker of the cluster at {self.url} lacks {error.name}; install "
+                              "there what is installed here") from error
         except (CancelledError, FutureCancelledError, CommClosedError, TimeoutError) as error:
             raise DeviceError(f"the cluster at {self.url} was lost: {error!r}; what was done is "
                               "not kept, run again") from error
+
+
+def fetch(name: str) -> bytes:
+    """Return what was kept under a name; for tasks."""
+    import distributed
+
+    found: bytes = distributed.Variable(name).get(timeout=TIMEOUT)
+    return found
+
+
+def _check(url: str) -> int:
+    """Return how many local workers a URL asks for, 0 if it is an address; SpecError if neither."""
+    if url.startswith("local:"):
+        count = url.removeprefix("local:")
+        if not count.isdecimal() or not 1 <= int(count) <= 256:
+            raise SpecError(f"cluster must be local:N with N between 1 and 256, not {url!r}")
+        return int(count)
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in SCHEMES and parts.hostname and parts.port
+    except ValueError:
+        known = False
+    if not known:
+        raise SpecError(f"cluster must be the URL of a scheduler, such as tcp://10.0.0.7:8786 "
+                        f"({', '.join(SCHEMES)}), or local:N, not {url!r}")
+    return 0

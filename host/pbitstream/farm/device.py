@@ -3,25 +3,33 @@
 # Keeps ArrayLike short in help().
 from __future__ import annotations
 
+import pickle
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pbitstream.devices.call import prepare
+from pbitstream.devices.call import Call, prepare
 from pbitstream.devices.protocol import Readout
+from pbitstream.emulator.dense import crowded
+from pbitstream.emulator.pbit_plan import qualifies
 from pbitstream.errors import DeviceError, SpecError
 from pbitstream.farm.cluster import Cluster
 from pbitstream.farm.split import join, parts_of, split
-from pbitstream.farm.work import is_board, relax_part, worker_url
+from pbitstream.farm.work import device_info, is_board, relax_part, worker_url
 from pbitstream.program import Program
-from pbitstream.spec import spec_digest
 
 __all__ = ["Farm"]
 
 #: Unit updates that are worth a task of their own on an emulator: half a second or so.
 TASK = 200_000_000
+#: Unit updates below which a task costs more than it spares.
+LEAST = 10_000_000
+#: Chains that an emulator computes side by side, where it can, and how much faster it is then.
+GROUP, GROUP_SPEED = 64, 5
+#: Blocks of work per device of one call of a sampler, as readouts are large: seconds.
+BLOCKS = 4
 #: Tasks per worker into which a call on boards is divided, so that none waits long for the last.
 TASKS_PER_BOARD = 8
 
@@ -43,6 +51,9 @@ class Farm:
         self.url, self.board = worker_url(url), is_board(url)
         self.program: Program | None = None
         self._force = False
+        #: Name of the program on the cluster, once it is there.
+        self._kept: str | None = None
+        self._group = 1
 
     def load(self, program: Program, *, force: bool = False) -> None:
         """Keep a program for the workers, which load it with their first part."""
@@ -50,7 +61,10 @@ class Farm:
             raise SpecError(f"program must be a Program, not a {type(program).__name__}; "
                             "build() one, or Program.open a file")
         program.check(force=force)
+        self.reset()
         self.program, self._force = program, force
+        grouped = qualifies(program.topology) and not crowded(program.topology)
+        self._group = GROUP if grouped and not self.board else 1
 
     def relax(self, h: ArrayLike, **arguments: Any) -> Readout:
         """Relax in parts and return what one device would, bit for bit; see `Device.relax`.
@@ -63,29 +77,37 @@ class Farm:
         arrays = {name: np.asarray(arguments[name], np.float64) for name in ("clamp", "gains")
                   if arguments.get(name) is not None}
         whole = {**arguments, **arrays, "h": np.asarray(h, np.float64)}
-        updates = call.total_chains * self.program.topology.units * (call.burn_in + call.steps)
-        wanted = TASKS_PER_BOARD * self.cluster.workers if self.board else -(-updates // TASK)
-        count = max(1, min(parts_of(call.inputs, call.chains), wanted))
-        parts = split(whole, call.inputs, call.chains, count)
+        if self._kept is None:
+            self._kept = self.cluster.keep(pickle.dumps(self.program))
+        count = min(parts_of(call.inputs, call.chains, self._group), self._wanted(call))
+        shared = self.url, self._kept, self.program.digest, self._force
         readouts: dict[int, Readout] = dict(self.cluster.run(
-            relax_part, [(self.url, self.program, self._force, part) for part in parts],
+            relax_part, [(*shared, part) for part in split(whole, call.inputs, call.chains, count,
+                                                           self._group)],
             board=self.board))
         return join([readouts[number] for number in range(count)], call.inputs)
 
+    @property
+    def blocks(self) -> int:
+        """How many times the work of a call to a single device a call may hold."""
+        return BLOCKS * self._speed * self._devices
+
     def info(self) -> dict[str, Any]:
-        """Return what this device is, as plain data."""
+        """Return what a worker's device says of itself, and the cluster, as plain data."""
+        (_, found), = self.cluster.run(device_info, [(self.url,)], board=self.board)
         return {
-            "device": "farm",
-            "kind": f"{self.url} on every worker of a cluster",
-            "cluster": self.cluster.url,
-            "workers": self.cluster.workers,
-            "spec_digest": spec_digest(),
+            **found,
             "program_digest": None if self.program is None else self.program.digest,
+            "cluster": self.cluster.url,
+            "workers": self._devices if self.board else self.cluster.workers,
         }
 
     def reset(self) -> None:
         """Forget the program."""
         self.program = None
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            self.cluster.drop(kept)
 
     def close(self) -> None:
         """Forget the program; the cluster is its owner's."""
@@ -103,3 +125,21 @@ class Farm:
     ) -> None:
         """Close the device."""
         self.close()
+
+    @property
+    def _devices(self) -> int:
+        """How many parts can run at once."""
+        return self.cluster.boards if self.board else self.cluster.threads
+
+    @property
+    def _speed(self) -> int:
+        """How many times faster the program runs than one whose chains run one by one."""
+        return GROUP_SPEED if self._group > 1 else 1
+
+    def _wanted(self, call: Call) -> int:
+        """Return how many tasks a call is worth."""
+        if self.board:
+            return TASKS_PER_BOARD * self._devices
+        updates: int = call.total_chains * call.h.shape[1] * (call.burn_in + call.steps)
+        few, many = (-(-updates // (size * self._speed)) for size in (LEAST, TASK))
+        return few if few == 1 else max(many, min(few, self._devices))

@@ -14,23 +14,24 @@ from pbitstream.devices.protocol import Readout, State
 
 __all__ = ["join", "parts_of", "split"]
 
-#: Chains that the emulator computes side by side: parts of a single input are whole groups.
-GROUP = 64
+
+def parts_of(inputs: int, chains: int, group: int = 1) -> int:
+    """Return into how many parts a call can be divided.
+
+    Parts of a single input are whole groups of so many chains, which a device computes side by
+    side in the time of one or a few.
+    """
+    return inputs if inputs > 1 else -(-chains // group)
 
 
-def parts_of(inputs: int, chains: int) -> int:
-    """Return into how many parts a call can be divided."""
-    return inputs if inputs > 1 else -(-chains // GROUP)
-
-
-def split(arguments: Mapping[str, Any], inputs: int, chains: int,
-          count: int) -> Iterator[dict[str, Any]]:
+def split(arguments: Mapping[str, Any], inputs: int, chains: int, count: int,
+          group: int = 1) -> Iterator[dict[str, Any]]:
     """Yield the keyword arguments of `Device.relax` of `count` parts, in order.
 
     `arguments` are those of the whole, arrays as arrays; `count` is at most `parts_of`.
     """
-    group = 1 if inputs > 1 else GROUP
-    pieces = parts_of(inputs, chains)
+    pieces = parts_of(inputs, chains, group)
+    group = 1 if inputs > 1 else group
     total = inputs if inputs > 1 else chains
     first = int(arguments.get("first_chain", 0))
     for number in range(count):

@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from pbitstream.devices.protocol import Device, Readout
 from pbitstream.devices.registry import open_device
 from pbitstream.errors import DeviceError
+from pbitstream.farm.cluster import fetch
 from pbitstream.program import Program
 from pbitstream.study.base import Point, Topic
 from pbitstream.study.topics import open_topic
 
-__all__ = ["is_board", "measure_cell", "relax_part", "worker_url"]
+__all__ = ["device_info", "is_board", "measure_cell", "relax_part", "worker_url"]
 
-#: The device of this process, by its URL, and the digest of what it has loaded.
-_held: dict[str, Device] = {}
-_loaded: dict[str, str] = {}
+
+class Bench:
+    """The device that lies open, its URL, and the digest of what it has loaded."""
+
+    def __init__(self) -> None:
+        self.device: Device | None = None
+        self.url = ""
+        self.loaded: str | None = None
+
+    def open(self, url: str) -> Device:
+        """Return the device of a URL; that of another is closed first."""
+        if self.device is None or self.url != url:
+            self.close()
+            self.device, self.url = open_device(url), url
+        return self.device
+
+    def close(self) -> None:
+        """Let go of the device."""
+        device, self.device, self.loaded = self.device, None, None
+        if device is not None:
+            device.close()
+
+
+class Own(threading.local):
+    """What every thread has for itself: an emulator, and topics with what they have compiled."""
+
+    def __init__(self) -> None:
+        self.bench = Bench()
+        self.topics: dict[str, Topic] = {}
+
+
+_own = Own()
+#: The board of this process, and who has it.
+_board = Bench()
 _lock = threading.Lock()
 
 
@@ -36,37 +68,47 @@ def worker_url(url: str) -> str:
 
 
 @contextmanager
-def _device(url: str) -> Iterator[Device]:
-    """Yield this worker's device, opened when first asked for, closed where it failed."""
-    with _lock:
-        if url not in _held:
-            _held[url] = open_device(url)
+def _bench(url: str) -> Iterator[tuple[Bench, Device]]:
+    """Yield a bench and its device, which is opened when first asked for, closed where it failed.
+
+    A board stays open, and so claimed, until another URL is asked for or the process ends.
+    """
+    with _lock if is_board(url) else nullcontext():
+        bench = _board if is_board(url) else _own.bench
         try:
-            yield _held[url]
+            yield bench, bench.open(url)
         except DeviceError:
-            _loaded.pop(url, None)
-            _held.pop(url).close()
+            bench.close()
             raise
 
 
-def relax_part(url: str, program: Program, force: bool, arguments: dict[str, Any]) -> Readout:
-    """Return the readout of a part of a call; the same on every worker."""
-    with _device(url) as device:
-        if _loaded.get(url) != program.digest:
+def relax_part(url: str, name: str, digest: str, force: bool,
+               arguments: dict[str, Any]) -> Readout:
+    """Return the readout of a part of a call; the same on every worker.
+
+    `name` is that of the program, pickled, on the cluster; it is fetched where `digest` is not
+    what the device has loaded.
+    """
+    with _bench(url) as (bench, device):
+        if bench.loaded != digest:
+            bench.loaded = None
+            program: Program = pickle.loads(fetch(name))
             device.load(program, force=force)
-            _loaded[url] = program.digest
+            bench.loaded = digest
         return device.relax(**arguments)
 
 
 def measure_cell(url: str, topic: str, point: Point, seed: int) -> dict[str, float]:
     """Return the figures of a point and a seed of a study."""
-    with _device(url) as device:
+    with _bench(url) as (bench, device):
         # The topic loads what it likes.
-        _loaded.pop(url, None)
-        return _topic(topic).measure(device, point, seed)
+        bench.loaded = None
+        if topic not in _own.topics:
+            _own.topics[topic] = open_topic(topic)
+        return _own.topics[topic].measure(device, point, seed)
 
 
-@cache
-def _topic(name: str) -> Topic:
-    """Return a topic, which keeps what it has compiled."""
-    return open_topic(name)
+def device_info(url: str) -> dict[str, Any]:
+    """Return what this worker's device says of itself."""
+    with _bench(url) as (_, device):
+        return device.info()

@@ -10,21 +10,34 @@ from numpy.typing import ArrayLike, NDArray
 
 from pbitstream.errors import SpecError
 
-__all__ = ["asymmetry", "canonical_edges", "indices", "numbers", "summed", "triplets"]
+__all__ = ["asymmetry", "canonical_edges", "indices", "is_spins", "numbers", "summed", "triplets"]
+
+#: Kinds of arrays that NumPy turns into float64 though they hold something else: complex numbers,
+#: bytes, text, times.
+NO_NUMBERS = "cSUMm"
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 
 def numbers(name: str, values: ArrayLike) -> Values:
-    """Return a float64 copy; SpecError unless all are finite numbers."""
+    """Return a float64 copy; SpecError unless all are finite real numbers."""
     try:
-        array = np.array(values, np.float64)
+        array: NDArray[Any] = np.array(values)
+        if array.dtype.kind not in NO_NUMBERS:
+            array = array.astype(np.float64, copy=False)
     except (TypeError, ValueError):
-        raise SpecError(f"{name} must be numbers") from None
+        raise SpecError(f"{name} must be real numbers") from None
+    if array.dtype.kind in NO_NUMBERS:
+        raise SpecError(f"{name} must be real numbers, not of {array.dtype}")
     if not np.isfinite(array).all():
         raise SpecError(f"{name} must be finite, not {array[~np.isfinite(array)].flat[0]}")
     return array
+
+
+def is_spins(values: NDArray[Any]) -> bool:
+    """Whether all are the real numbers -1 or +1."""
+    return values.dtype.kind in "biuf" and bool(((values == 1) | (values == -1)).all())
 
 
 def indices(name: str, values: ArrayLike) -> Indices:

@@ -14,6 +14,7 @@ from pbitstream.compiler.builder import ProgramBuilder
 from pbitstream.devices.board.layout import lay_out
 from pbitstream.devices.protocol import Settings
 from pbitstream.errors import SpecError
+from pbitstream.ising.arrays import is_spins
 from pbitstream.ising.box import box_colouring
 from pbitstream.ising.colouring import check_colouring, greedy_colouring
 from pbitstream.ising.lattice import GATHER_COST, Couplings, Pair, couplings, find_bands
@@ -89,7 +90,7 @@ class Lowered:
         """Return units 0 or 1, (..., units), for a `State`, of spins +-1, (..., n)."""
         array = np.asarray(spins)
         self._check("spins", array, self.problem.n)
-        if not (np.abs(array) == 1).all():
+        if not is_spins(array):
             raise SpecError("spins must be -1 or +1")
         units = np.ones((*array.shape[:-1], self.program.topology.units), np.int32)
         units[..., self.order] = array > 0

@@ -3,7 +3,7 @@
 # Keeps ArrayLike short in help().
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pbitstream.errors import SpecError
-from pbitstream.ising.arrays import asymmetry, canonical_edges, indices, numbers, summed, triplets
+from pbitstream.ising.arrays import (
+    asymmetry,
+    canonical_edges,
+    indices,
+    is_spins,
+    numbers,
+    summed,
+    triplets,
+)
 
 __all__ = ["Problem"]
 
@@ -20,6 +28,8 @@ Indices = NDArray[np.int64]
 
 #: Sums of whole numbers up to here are exact in float64, in any order.
 EXACT_LIMIT = 2.0**53
+#: Share of the sum of all magnitudes that sums in float64 stay well within.
+TIE = 2.0**-40
 #: States, and edges times states, that are summed at once: what a cache holds.
 STATES = 64
 BLOCK = 1 << 17
@@ -103,6 +113,14 @@ class Problem:
         return (all((part == np.floor(part)).all() for part in parts)
                 and sum(float(np.abs(part).sum()) for part in parts) < EXACT_LIMIT)
 
+    @property
+    def rounding(self) -> float:
+        """Energies that differ by no more are equal but for rounding; 0 if `exact`."""
+        if self.exact:
+            return 0.0
+        parts = (self.h, self.weight, np.array([self.offset]))
+        return TIE * sum(float(np.abs(part).sum()) for part in parts)
+
     def energy(self, states: ArrayLike) -> NDArray[Any]:
         """Return the energies of states.
 
@@ -114,29 +132,34 @@ class Problem:
         Returns
         -------
         array, shape (...)
-            int64 if `exact`, else float64. Cost: O(edges) per state; memory beside the states is
-            bounded.
+            int64 if `exact`, else float64, of which the last bits do not depend on the other
+            states either. Cost: O(edges) per state; memory beside the states is bounded.
         """
         spins = np.asarray(states)
         if spins.ndim == 0 or spins.shape[-1] != self.n:
             raise SpecError(f"states must have shape (..., {self.n}), not {spins.shape}")
         rows = spins.reshape(-1, self.n)
-        if not (np.abs(rows) == 1).all():
+        if not is_spins(rows):
             raise SpecError("states must be -1 or +1")
-        energies = np.concatenate([self._energies(rows[start : start + STATES].astype(np.int8))
-                                   for start in range(0, max(1, len(rows)), STATES)])
+        exact = self.exact
+        energies = np.concatenate([
+            self._energies(rows[start : start + STATES].astype(np.int8), exact)
+            for start in range(0, max(1, len(rows)), STATES)
+        ])
         shaped: NDArray[Any] = energies.reshape(spins.shape[:-1])
-        return shaped.astype(np.int64) if self.exact else shaped
+        return shaped.astype(np.int64) if exact else shaped
 
-    def _energies(self, spins: NDArray[np.int8]) -> Values:
+    def _energies(self, spins: NDArray[np.int8], exact: bool) -> Values:
         """Return the energies of spins (states, n), summed over blocks of edges."""
         columns = np.ascontiguousarray(spins.T)
-        total = self.h @ columns
-        block = max(1, BLOCK // max(1, len(spins)))
+        # Exact sums may be in the order of BLAS, which varies with the number of states.
+        weighed: Callable[[Values, Values], Values] = np.matmul if exact else _weighed
+        total = weighed(self.h, columns.astype(np.float64))
+        block = max(1, BLOCK // (max(1, len(spins)) if exact else STATES))
         for start in range(0, self.edges, block):
             part = slice(start, start + block)
             pairs = columns[self.first[part]] * columns[self.second[part]]
-            total += self.weight[part] @ pairs.astype(np.float64)
+            total += weighed(self.weight[part], pairs.astype(np.float64))
         return self.offset - total
 
     def cut(self, states: ArrayLike) -> NDArray[Any]:
@@ -320,3 +343,14 @@ class Problem:
             -self.h, (self.first, self.second, -self.weight), self.offset, "SPIN",
             variable_order=list(labels),
         )
+
+
+def _weighed(weights: Values, columns: Values) -> Values:
+    """Return ``weights @ columns`` in an order of additions that their number alone decides."""
+    terms = weights[:, None] * columns
+    left = len(terms)
+    while left > 1:
+        half = (left + 1) // 2
+        terms[: left - half] += terms[half:left]
+        left = half
+    return np.asarray(terms[0])

@@ -7,6 +7,7 @@ p-bit sees of its field, so that nothing is rounded while a program runs.
 
 import math
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,10 +104,12 @@ def quantise(problem: Problem, tolerance: float) -> Codes:
     _, fraction, exponent = min(exact, default=(0, finest, min(wanted, highest[finest])))
     codes = _rounded(problem, fraction, exponent)
     if codes.loss.relative > tolerance:
+        # Rounded up, so that it is enough.
+        least = Context(3, ROUND_CEILING).create_decimal_from_float(codes.loss.relative)
         raise SpecError(
-            f"16-bit weights would change a coupling or bias by {codes.loss.largest:.3g}, "
-            f"{codes.loss.relative:.2%} of the largest coupling, and tolerance is "
-            f"{tolerance:.2%}; allow more, or split the p-bits with the largest fields"
+            f"tolerance must be at least {float(least):g} here, not {tolerance:g}: 16-bit weights "
+            f"change a coupling or bias by {codes.loss.largest:.3g}, {codes.loss.relative:.2%} of "
+            "the largest coupling; allow more, or split the p-bits with the largest fields"
         )
     return codes
 

@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pbitstream.devices.protocol import Device
-from pbitstream.errors import SpecError
 from pbitstream.linear import prediction as predict
 from pbitstream.linear.mapping import Layout, layouts
 from pbitstream.linear.matrix import Scaled, check_error, scale_matrix
@@ -151,11 +150,10 @@ def _predict(system: Scaled, layout: Layout, error: float) -> tuple[Prediction, 
     tables, left = _rms(shift / exact), _rms(_series(layout, system.values[-1])[1] / exact)
     if math.hypot(tables, left) > predict.SHARE * error:
         least = math.hypot(tables, left) / predict.SHARE
-        raise SpecError(
-            f"error must be at least {least:.2g} here, not {error:g}: rounding A to the tables "
-            f"moves the diagonal by {tables:.2g}, at condition number "
-            f"{system.scaled_condition:.3g}, and the time step leaves a bias of {left:.2g}; allow "
-            "more, or regularise A"
+        raise predict.unreachable(
+            error, least, f"rounding A to the tables moves the diagonal by {tables:.2g}, at "
+            f"condition number {system.scaled_condition:.3g}, and the time step leaves a bias of "
+            f"{left:.2g}"
         )
     pace = layout.pace
     tau = predict.square_tau(system, pace)

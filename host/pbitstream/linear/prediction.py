@@ -19,6 +19,7 @@ eigenvectors: on the host a prediction costs more than a digital solution does.
 
 import math
 from dataclasses import asdict, dataclass
+from decimal import ROUND_CEILING, Context
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ __all__ = [
     "mean_covariance",
     "square_tau",
     "stationary_variance",
+    "unreachable",
     "window",
 ]
 
@@ -97,6 +99,20 @@ def burn_in_steps(values: Values, pace: float) -> int:
     return math.ceil(BURN_IN / decay_rate(values, pace))
 
 
+def unreachable(error: float, least: float, why: str) -> SpecError:
+    """Return the error, to be raised, of a wanted error that is too small, with the way out.
+
+    `least` is the smallest that can be had; at 1 or more none can, and A itself must change.
+    """
+    # Rounded up, so that what is printed is enough.
+    shown = float(Context(2, ROUND_CEILING).create_decimal_from_float(least))
+    if shown >= 1:
+        return SpecError(f"error {error:g} cannot be had here, nor any below 1: {why}; "
+                         "regularise A")
+    return SpecError(f"error must be at least {shown:g} here, not {error:g}: {why}; allow more, "
+                     "or regularise A")
+
+
 def window(sample_error: float, error: float, values: Values, pace: float, chains: int) -> int:
     """Return the steps of each of some chains whose average has half the wanted error.
 
@@ -105,15 +121,16 @@ def window(sample_error: float, error: float, values: Values, pace: float, chain
     Raises
     ------
     SpecError
-        If that exceeds the longest window, with the error that the longest one has.
+        If that exceeds the longest window, with the error that the longest one has, if any.
     """
     needed = math.ceil((sample_error / (SHARE * error)) ** 2 / chains)
-    steps = max(needed, math.ceil(SHORTEST / decay_rate(values, pace)))
+    shortest = math.ceil(SHORTEST / decay_rate(values, pace))
+    steps = max(needed, shortest)
     if steps > MAX_STEPS:
         reached = sample_error / math.sqrt(chains * MAX_STEPS) / SHARE
-        raise SpecError(f"error must be at least {reached:.2g} here, not {error:g}: an average "
-                        f"over {chains} chains would take {steps:,} steps of each, and "
-                        f"{MAX_STEPS:,} is the longest window")
+        raise unreachable(error, reached if shortest <= MAX_STEPS else math.inf,
+                          f"an average over {chains} chains would take {steps:,} steps of each, "
+                          f"and {MAX_STEPS:,} is the longest window")
     return steps
 
 

@@ -167,10 +167,9 @@ def check_tables(system: Scaled, layout: Layout, error: float) -> None:
     shift = system.apply(1 / system.values, layout.quantised - system.matrix)
     moved = float(np.linalg.norm(shift * system.scale[:, None]) / np.linalg.norm(system.scale))
     if moved > predict.SHARE * error:
-        raise SpecError(
-            f"error must be at least {moved / predict.SHARE:.2g} here, not {error:g}: rounding A "
-            f"to the tables moves x by {moved:.2g}, at condition number "
-            f"{system.scaled_condition:.3g}; allow more, or regularise A"
+        raise predict.unreachable(
+            error, moved / predict.SHARE, f"rounding A to the tables moves x by {moved:.2g}, at "
+            f"condition number {system.scaled_condition:.3g}"
         )
 
 
@@ -282,11 +281,10 @@ class _Solver:
         tables, rounding = self._rounding(layout, y, scaled)
         if math.hypot(tables, rounding) > predict.SHARE * self.error:
             least = math.hypot(tables, rounding) / predict.SHARE
-            raise SpecError(
-                f"error must be at least {least:.2g} here, not {self.error:g}: x moves by "
-                f"{tables:.2g} from rounding A and by {rounding:.2g} from rounding b and states, "
-                f"at condition number {self.system.scaled_condition:.3g}; allow more, or "
-                "regularise A"
+            raise predict.unreachable(
+                self.error, least, f"x moves by {tables:.2g} from rounding A and by "
+                f"{rounding:.2g} from rounding b and states, at condition number "
+                f"{self.system.scaled_condition:.3g}"
             )
         system = self.system
         # Norms of x and y = x / S decay alike but for the spread of S.

@@ -7,10 +7,20 @@ from numpy.typing import NDArray
 
 from pbitstream.errors import MissingExtraError
 
-__all__ = ["effective_draws", "rank_rhat"]
+__all__ = ["effective_draws", "missing", "rank_rhat"]
 
 #: arviz-stats wants at least as many draws of each chain.
 FEWEST = 4
+
+
+def missing() -> str:
+    """Return why there are no diagnostics here, or nothing where arviz-stats is installed."""
+    try:
+        import arviz_stats.base  # noqa: F401
+    except ImportError:
+        return ("effective sample size and R-hat need arviz-stats, which is missing; "
+                "pip install 'pbitstream[ising]' on Python 3.11 or later")
+    return ""
 
 
 def effective_draws(values: NDArray[Any]) -> float:
@@ -29,10 +39,9 @@ def rank_rhat(values: NDArray[Any]) -> float:
 def _figure(name: str, values: NDArray[Any]) -> float:
     if values.shape[1] < FEWEST or values.min() == values.max():
         return float("nan")
-    try:
-        from arviz_stats.base import array_stats
-    except ImportError as error:
-        raise MissingExtraError("effective sample size and R-hat need arviz-stats, which is "
-                                "missing; pip install 'pbitstream[ising]'") from error
+    if reason := missing():
+        raise MissingExtraError(reason)
+    from arviz_stats.base import array_stats
+
     figure = getattr(array_stats, name)(np.asarray(values, np.float64), chain_axis=0, draw_axis=1)
     return float(figure)

@@ -13,6 +13,7 @@ from pbitstream.devices.protocol import State
 from pbitstream.errors import SpecError
 from pbitstream.sampling.diagnostics import effective_draws, rank_rhat
 from pbitstream.sampling.sampler import IsingSampler, Report, Spins
+from pbitstream.spec.words import MAX_STEPS
 
 __all__ = ["Draws", "gibbs"]
 
@@ -92,6 +93,9 @@ def gibbs(
     for name, value, least in (("draws", draws, 1), ("every", every, 1), ("burn_in", burn_in, 0)):
         if value < least:
             raise SpecError(f"{name} must be at least {least}, not {value}")
+    if every > MAX_STEPS:
+        raise SpecError(f"the sweeps of a draw must be at most {MAX_STEPS}, not {every}; take "
+                        "some of more draws")
     n, total = sampler.problem.n, burn_in + draws * every
     state = sampler.start(seed, chains, spins)
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pbitstream.errors import SpecError
+from pbitstream.sampling import diagnostics
 from pbitstream.sampling.annealing import anneal
 from pbitstream.sampling.gibbs import gibbs
 from pbitstream.sampling.sampler import IsingSampler, Report, Spins
@@ -68,6 +69,8 @@ class Found:
         Sweeps of all chains and levels together.
     figures
         What else there is to say of this method, by name.
+    rounding
+        Energies that differ by no more count as equal.
     """
 
     method: str
@@ -78,6 +81,7 @@ class Found:
     betas: NDArray[np.float64]
     updates: int
     figures: dict[str, Any] = field(default_factory=dict)
+    rounding: float = 0.0
 
     @property
     def sample(self) -> NDArray[Any]:
@@ -86,6 +90,12 @@ class Found:
             return self.energies.reshape(-1)
         cold = self.energies[-1]
         return np.asarray(cold[:, cold.shape[-1] // 2 :]).reshape(-1)
+
+    def counted(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Return the different energies of `sample`, ascending, and how often each occurs."""
+        values, counts = np.unique(self.sample, return_counts=True)
+        first = np.flatnonzero(np.concatenate([[True], np.diff(values) > self.rounding]))
+        return values[first], np.add.reduceat(counts, first)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain data."""
@@ -98,7 +108,7 @@ class Found:
             "sweeps": self.updates,
             "energy": {"mean": float(energies.mean()), "lowest": energies.min().item(),
                        "q05": low, "median": middle, "q95": high,
-                       "at_lowest": float((energies == self.best_energy).mean())},
+                       "at_lowest": float((energies <= self.best_energy + self.rounding).mean())},
             **self.figures,
         }
 
@@ -110,9 +120,22 @@ def run_plan(
     spins: ArrayLike | None = None,
     report: Report | None = None,
 ) -> Found:
-    """Run a plan from random or given spins; SpecError if a number is out of range."""
+    """Run a plan from random or given spins.
+
+    SpecError if a number is out of range, or if memory does not suffice.
+    """
     if plan.method not in METHODS:
         raise SpecError(f"method must be one of {', '.join(METHODS)}, not {plan.method}")
+    try:
+        return _run(sampler, plan, spins, report)
+    except MemoryError as error:
+        raise SpecError("so many chains, sweeps, draws or levels take more memory than there is: "
+                        f"{str(error) or 'allocation failed'}; take fewer") from error
+
+
+def _run(
+    sampler: IsingSampler, plan: Plan, spins: ArrayLike | None, report: Report | None
+) -> Found:
     if plan.method == "gibbs":
         return _gibbs(sampler, plan, spins, report)
     hot, cold = beta_range(sampler.problem) if plan.range is None else plan.range
@@ -126,7 +149,8 @@ def run_plan(
     done = anneal(sampler, table, sweeps=sweeps, chains=plan.chains, seed=plan.seed, spins=spins,
                   report=report)
     return Found("anneal", done.energies, done.spins, done.spins[done.best],
-                 done.energies[done.best].item(), done.betas, sweeps * plan.chains)
+                 done.energies[done.best].item(), done.betas, sweeps * plan.chains,
+                 rounding=sampler.problem.rounding)
 
 
 def _gibbs(
@@ -135,14 +159,16 @@ def _gibbs(
     every = 1 if plan.sweeps is None else plan.sweeps
     burn_in = -(-plan.draws * every // 10) if plan.burn_in is None else plan.burn_in
     beta = 1.0 if plan.beta is None else plan.beta
+    told = not diagnostics.missing()
     done = gibbs(sampler, beta, draws=plan.draws, every=every, burn_in=burn_in,
                  chains=plan.chains, seed=plan.seed, spins=spins, report=report)
     figures = {"draws": plan.draws, "every": every, "burn_in": burn_in,
-               "effective_size": done.effective_size(), "rhat": done.rhat(),
+               "effective_size": done.effective_size() if told else None,
+               "rhat": done.rhat() if told else None,
                "magnetisation": float(np.abs(done.mean.mean(axis=1)).mean())}
     return Found("gibbs", done.energies, sampler.spins(done.state), done.best_spins,
                  done.best_energy, np.array([beta]),
-                 (burn_in + plan.draws * every) * plan.chains, figures)
+                 (burn_in + plan.draws * every) * plan.chains, figures, sampler.problem.rounding)
 
 
 def _temper(
@@ -162,4 +188,4 @@ def _temper(
                "round_trips": done.round_trips,
                "mean_energies": done.energies.mean(axis=(1, 2)).tolist()}
     return Found("temper", done.energies, done.spins, done.best_spins, done.best_energy, betas,
-                 rounds * each * plan.chains * len(betas), figures)
+                 rounds * each * plan.chains * len(betas), figures, sampler.problem.rounding)

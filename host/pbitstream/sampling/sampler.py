@@ -14,8 +14,10 @@ from pbitstream.devices.protocol import Device, Readout, Settings, State
 from pbitstream.devices.start import reset_state
 from pbitstream.emulator.device import Emulator
 from pbitstream.errors import SpecError
+from pbitstream.ising.arrays import is_spins
 from pbitstream.ising.lower import Lowered, lower
 from pbitstream.ising.problem import Problem
+from pbitstream.spec.words import MAX_STEPS
 
 __all__ = ["IsingSampler", "Report", "Spins"]
 
@@ -25,6 +27,10 @@ Report = Callable[[int, int], None]
 
 #: Spin updates of one call of the device, after which progress is told.
 BLOCK = 500_000_000
+#: Sweeps of one call in which beta changes: each is a row of settings, some KB a module.
+ROWS = 4096
+#: The noise of more would take 4 TiB.
+MAX_CHAINS = 1 << 32
 
 
 class IsingSampler:
@@ -60,13 +66,15 @@ class IsingSampler:
 
         `spins` has shape (n,), for all chains, or (chains, n).
         """
+        if not 1 <= chains <= MAX_CHAINS:
+            raise SpecError(f"chains must be between 1 and {MAX_CHAINS}, not {chains}")
         state = reset_state(self.lowered.program, seed, first_chain, chains)
         if spins is not None:
             given = np.asarray(spins)
             if given.shape not in ((self.problem.n,), (chains, self.problem.n)):
                 raise SpecError(f"spins must have shape ({self.problem.n},) or "
                                 f"({chains}, {self.problem.n}), not {given.shape}")
-            if not (np.abs(given) == 1).all():
+            if not is_spins(given):
                 raise SpecError("spins must be -1 or +1")
             whole = np.broadcast_to(given, (chains, self.problem.n))
             state.units[:, self.lowered.order] = self.lowered.units(whole)[:, self.lowered.order]
@@ -87,10 +95,7 @@ class IsingSampler:
         SpecError
             If a beta is out of range.
         """
-        low, high = betas.min(), betas.max()
-        if not 0 <= low <= high <= self.lowered.beta_max:
-            raise SpecError(f"beta must be between 0 and {self.lowered.beta_max:g} for this "
-                            f"problem, not {low if low < 0 else high:g}")
+        low, high = self._range(betas)
         topology = self.lowered.program.topology
         # One row will do for a constant beta.
         rows = betas[:1] if low == high else betas
@@ -107,13 +112,28 @@ class IsingSampler:
     def anneal(self, betas: NDArray[np.float64], state: State,
                report: Report | None = None) -> State:
         """Sweep through betas without averaging and return the state at their end."""
-        block = max(1, math.ceil(BLOCK / (self.problem.n * len(state.units))))
-        for start in range(0, len(betas), block):
-            part = betas[start : start + block]
+        self._range(betas)
+        many = getattr(self.device, "blocks", 1)
+        block = math.ceil(BLOCK * many / (self.problem.n * len(state.units)))
+        # Where each stretch of equal betas ends: a call within one needs a single row.
+        ends = np.append(np.flatnonzero(betas[1:] != betas[:-1]) + 1, len(betas))
+        start = 0
+        while start < len(betas):
+            same = int(ends[np.searchsorted(ends, start, "right")]) - start
+            part = betas[start : start + min(block, MAX_STEPS, max(same, ROWS))]
             state = self.sweep(part, state, burn_in=len(part) - 1).state
+            start += len(part)
             if report is not None:
-                report(start + len(part), len(betas))
+                report(start, len(betas))
         return state
+
+    def _range(self, betas: NDArray[np.float64]) -> tuple[float, float]:
+        """Return the lowest and the highest beta; SpecError if one is out of range."""
+        low, high = float(betas.min()), float(betas.max())
+        if not 0 <= low <= high <= self.lowered.beta_max:
+            raise SpecError(f"beta must be between 0 and {self.lowered.beta_max:g} for this "
+                            f"problem, not {low if low < 0 else high:g}")
+        return low, high
 
     def close(self) -> None:
         """Let go of the device, if it is our own."""

@@ -30,7 +30,8 @@ class Tempered:
     energies
         (levels, chains, rounds): after the sweeps of every round, before its swaps.
     swap_rates
-        float64 (levels - 1,): share of accepted swaps between neighbours.
+        float64 (levels - 1,): share of accepted swaps between neighbours; NaN where none was
+        tried.
     round_trips
         How many times a replica went from the hottest level to the coldest and back, all chains.
     spins
@@ -120,8 +121,10 @@ def temper(
         trips.look()
         if report is not None:
             report((number + 1) * sweeps, rounds * sweeps)
-    return Tempered(table, np.stack(energies, axis=2), accepted / np.maximum(tried, 1),
-                    trips.count, sampler.spins(states[-1]), best_spins, best_energy)
+    rates = np.full(levels - 1, np.nan)
+    np.divide(accepted, tried, out=rates, where=tried > 0)
+    return Tempered(table, np.stack(energies, axis=2), rates, trips.count,
+                    sampler.spins(states[-1]), best_spins, best_energy)
 
 
 def _swap(one: State, other: State, where: NDArray[np.bool_]) -> None:

@@ -1,6 +1,5 @@
 """Runs a topic cell by cell, a cell being one point with one seed, and keeps what is done."""
 
-import hashlib
 import json
 import math
 import os
@@ -9,16 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-import pbitstream
 from pbitstream.devices.protocol import Device
 from pbitstream.errors import FileFormatError, SpecError
 from pbitstream.spec import spec_digest
 from pbitstream.study.base import MIN_SEEDS, Point, Row, Study, Topic, spread
+from pbitstream.study.sources import code_digest
 
 __all__ = ["Cell", "Cells", "Measure", "run_topic"]
 
-#: Folders of the package whose code decides figures.
-SOURCES = ("compiler", "diffusion", "emulator", "study")
 #: A point and a seed.
 Cell: TypeAlias = tuple[Point, int]
 #: Measures cells; see `run_topic`.
@@ -42,7 +39,7 @@ class Cells:
 
     def __init__(self, path: Path | None, identity: str) -> None:
         self.path = path
-        self.identity = f"{identity}, code {_code_digest()}, spec {spec_digest()[:16]}"
+        self.identity = f"{identity}, code {code_digest()}, spec {spec_digest()[:16]}"
         self.found: dict[str, dict[str, float]] = {}
         if path is not None:
             self._open(path)
@@ -89,7 +86,7 @@ class Cells:
 
 def run_topic(
     topic: Topic,
-    device: Device,
+    device: Device | None = None,
     *,
     seeds: int = MIN_SEEDS,
     first_seed: int = 0,
@@ -102,6 +99,8 @@ def run_topic(
 
     Parameters
     ----------
+    device
+        What the topic is measured on; not needed with `measure`.
     seeds, first_seed
         How many seeds, at least 5, and the first of them; they follow on each other.
     points
@@ -115,20 +114,22 @@ def run_topic(
     Raises
     ------
     SpecError
-        If `seeds` is less than 5.
+        If `seeds` is less than 5, or neither a device nor `measure` is given.
     FileFormatError
         If the file at `path` holds something else.
     """
     if seeds < MIN_SEEDS:
         raise SpecError(f"seeds must be at least {MIN_SEEDS}, for an interval, not {seeds}")
+    if measure is None:
+        if device is None:
+            raise SpecError("device must be given where measure is not")
+        measure = partial(_one_by_one, topic, device)
     tell = report or (lambda what, done, total: None)
     chosen = topic.points() if points is None else list(points)
     numbers = tuple(range(first_seed, first_seed + seeds))
     kept = Cells(path, topic.identity)
     cells = [(point, seed) for point in chosen for seed in numbers]
     missing = [cell for cell in cells if kept.get(*cell) is None]
-    if measure is None:
-        measure = partial(_one_by_one, topic, device)
     done = len(cells) - len(missing)
     tell(_text(*missing[0]) if missing else "done", done, len(cells))
     for number, figures in measure(missing):
@@ -152,16 +153,6 @@ def _one_by_one(
 
 def _text(point: Point, seed: int) -> str:
     return ", ".join([*map(str, point.values()), f"seed {seed}"])
-
-
-def _code_digest() -> str:
-    """Return a digest of the sources that figures come from: other code is another study."""
-    state = hashlib.sha256()
-    root = Path(pbitstream.__file__).parent
-    for folder in SOURCES:
-        for path in sorted((root / folder).rglob("*.py")):
-            state.update(path.read_bytes())
-    return state.hexdigest()[:16]
 
 
 def _key(point: Point, seed: int) -> str:

@@ -1,5 +1,5 @@
 """Files of Ising problems, one module per family; `read_problem` recognises them by content."""
 
-from pbitstream.ising.formats.recognise import FORMATS, read_problem
+from pbitstream.ising.formats.recognise import FORMATS, Recognised, read_problem, recognise
 
-__all__ = ["FORMATS", "read_problem"]
+__all__ = ["FORMATS", "Recognised", "read_problem", "recognise"]

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pbitstream.errors import FileFormatError, SpecError
@@ -14,10 +16,14 @@ from pbitstream.ising.formats.matrix import read_matrix
 from pbitstream.ising.formats.qubo import read_qubo
 from pbitstream.ising.problem import Problem
 
-__all__ = ["FORMATS", "read_problem"]
+__all__ = ["FORMATS", "Recognised", "read_problem", "recognise"]
 
 #: First bytes of a ZIP file, which an .npz is.
 ZIP = b"PK\x03\x04"
+#: First word of a MatrixMarket file, which would pass for an edge list with a comment.
+MATRIX_MARKET = "%%matrixmarket"
+#: Formats whose files of two columns look alike.
+ALIKE = {"gset": "edges", "edges": "gset"}
 
 TEXT: Mapping[str, Callable[[Text, str], Problem]] = {
     "gset": read_gset,
@@ -31,6 +37,15 @@ BINARY: Mapping[str, Callable[[str | os.PathLike[str], bytes, str], Problem]] = 
 }
 #: Names that `read_problem` takes as format.
 FORMATS = (*TEXT, *BINARY)
+
+
+@dataclass(frozen=True, eq=False)
+class Recognised:
+    """A problem, the format that its file was read as, and another that it could be of, or none."""
+
+    problem: Problem
+    format: str
+    rival: str = ""
 
 
 def read_problem(
@@ -62,6 +77,15 @@ def read_problem(
     OSError
         If the file cannot be opened.
     """
+    return recognise(path, format=format).problem
+
+
+def recognise(
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,  # noqa: A002 - as in `read_problem`
+) -> Recognised:
+    """Read a problem as `read_problem` does and say what its file was taken for."""
     if format is not None and format not in FORMATS:
         raise SpecError(f"format must be one of {', '.join(FORMATS)}, not {format}")
     file = Path(path)
@@ -69,9 +93,14 @@ def read_problem(
     name = file.name.partition(".")[0]
     known = format or _binary(data)
     if known is not None and known in BINARY:
-        return BINARY[known](path, data, name)
+        return Recognised(BINARY[known](path, data, name), known)
     text = Text.decode(path, data)
-    return TEXT[known or _kind(text)](text, name)
+    if text.text[: len(MATRIX_MARKET)].lower() == MATRIX_MARKET:
+        raise text.fail(1, "MatrixMarket files are not read; scipy.sparse.save_npz('J.npz', "
+                           "scipy.io.mmread(...)) makes a file that is")
+    kind = known or _kind(text)
+    rival = "" if known else _rival(text, kind)
+    return Recognised(TEXT[kind](text, name), kind, rival)
 
 
 def _binary(data: bytes) -> str | None:
@@ -98,3 +127,9 @@ def _kind(text: Text) -> str:
                                   f"{' '.join(words)[:60]}") from None
         return "gset" if is_gset(text) else "edges"
     raise FileFormatError(f"{text.path}: it is empty")
+
+
+def _rival(text: Text, kind: str) -> str:
+    """Return the other format that a text of two columns could be of, empty for other texts."""
+    start = [words for _, words in islice(text.rows(comment="#%"), 2)]
+    return ALIKE.get(kind, "") if all(len(words) == 2 for words in start) else ""
