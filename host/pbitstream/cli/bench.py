@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pbitstream.cli import bench_peers
 from pbitstream.cli.output import Output, check_target, listing, number, table
 from pbitstream.cli.parser import UsageError, add_common, finite, positive
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["EPILOG", "HELP", "add_arguments", "run"]
+__all__ = ["EPILOG", "HELP", "add_arguments", "processor", "run"]
 
 HELP = "measure the emulator, or the clock cycles of a board or its simulation"
 EPILOG = """\
@@ -25,6 +26,7 @@ of them in which every lane multiplies, and the clock cycles per second.
 examples:
   pbitstream bench
   pbitstream bench -d 'verilator:?image=pynq_z2'
+  pbitstream bench peers --help
 """
 #: Time of a case in a round.
 SECONDS = 0.2
@@ -37,10 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=finite, metavar="S",
                         help=f"time of each case in each round ({SECONDS:g})")
     add_common(parser, "device", "json", "plot", "quiet")
+    others = parser.add_subparsers(metavar="peers", title="another bench")
+    peers = others.add_parser("peers", help=bench_peers.HELP, epilog=bench_peers.EPILOG,
+                              description=f"{bench_peers.HELP[0].upper()}{bench_peers.HELP[1:]}.")
+    bench_peers.add_arguments(peers)
+    peers.set_defaults(other=bench_peers.run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; returns 0 whatever the speed."""
+    if hasattr(arguments, "other"):
+        return int(arguments.other(arguments))
     from pbitstream.cli import measure
     from pbitstream.cli.measure_compile import measure_compile
     from pbitstream.cli.measure_training import measure_training
@@ -124,7 +133,7 @@ def _collect(
     growth = (memory[high] - memory[low]) / (high - low) / (MODULES * DIM)
     return {
         "machine": {
-            "processor": _processor(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "python": platform.python_version(),
             "numpy": version("numpy"),
@@ -141,7 +150,8 @@ def _collect(
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of this machine's processor."""
     import platform
 
     try:

@@ -41,8 +41,8 @@ def planted_lattice(
     seed
         Of the tiles and of the planted state.
     frustrated
-        Frustrated faces of every tile, one of `FRUSTRATED`; 6 leaves the most ground states to a
-        tile.
+        Frustrated faces of every tile, one of `FRUSTRATED`; the more, the harder the search, and 6
+        is far harder than 4.
 
     Raises
     ------
