@@ -14,7 +14,7 @@ STANDARD = set(sys.stdlib_module_names)
 
 #: What numba compiles.
 KERNELS = {f"pbitstream.emulator.{name}" for name in (
-    "bitsliced", "chain_words", "dense_kernels", "kernels", "lanes", "planes")}
+    "bitsliced", "chain_words", "dense_kernels", "kernels", "lanes", "planes", "vectors")}
 CLI = "pbitstream.cli"
 #: A class of dimod's, imported by whoever has dimod.
 FACES = {"pbitstream.sampling.dimod_sampler"}

@@ -17,7 +17,7 @@ from pbitstream.compiler.builder import ProgramBuilder
 from pbitstream.coupling import apply_coupling, coupling_matrix
 from pbitstream.devices.random_programs import random_program
 from pbitstream.errors import SpecError, UnstableError
-from pbitstream.margins import Margins, compute_margins
+from pbitstream.margins import Margins, certainly_stable, compute_margins
 from pbitstream.program import Program
 from pbitstream.spec.topology import BandBank, LowRankBank
 
@@ -318,3 +318,45 @@ def test_a_schedule_into_a_clamped_module_does_not_matter() -> None:
     margins = builder.build().margins()
     assert margins.gap == pytest.approx(1.0)
     margins.check()
+
+
+def test_what_discs_call_stable_is_stable_by_eigenvalues() -> None:
+    proved, refused, unproved = 0, 0, 0
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        builder = ProgramBuilder(dt_shift=int(rng.integers(0, 5)))
+        dims = rng.integers(1, 20, 3)
+        clamped = builder.clamped("c", 5)
+        free = [builder.langevin(f"m{n}", int(dim), k2=rng.uniform(0.5, 2, int(dim)),
+                                 k4=rng.choice([0.0, 0.3], int(dim)),
+                                 x_max=float(rng.choice([1, 8])))
+                for n, dim in enumerate(dims)]
+        for s, t in ((0, 1), (1, 2), (2, 2), (0, 1)):
+            a, b = (rng.standard_normal((int(dims[m]), 3)) for m in (s, t))
+            gain = rng.normal(0, rng.choice([0.002, 0.05, 0.3]), 3)
+            builder.low_rank(free[s], free[t], a, b, gain)
+        builder.low_rank(clamped, free[0], rng.standard_normal((5, 2)),
+                         rng.standard_normal((int(dims[0]), 2)), [5.0, 5.0])
+        program = builder.build()
+        for force in (False, True):
+            try:
+                program.margins().check(force=force)
+                stable = True
+            except UnstableError:
+                stable = False
+            proof = certainly_stable(program.topology, program.tables, force=force)
+            assert stable or not proof, seed
+            proved, refused = proved + proof, refused + (not stable)
+            unproved += stable and not proof
+    assert min(proved, refused, unproved) > 10, (proved, refused, unproved)
+
+
+def test_discs_say_nothing_of_other_banks_and_of_no_langevin_unit() -> None:
+    program = chain(5, STEP)
+    assert not certainly_stable(program.topology, program.tables)
+    program.check()
+    builder = ProgramBuilder()
+    builder.pbit("p", 3)
+    program = builder.build()
+    assert not certainly_stable(program.topology, program.tables)
+    program.check()

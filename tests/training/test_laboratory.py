@@ -161,8 +161,8 @@ def test_a_wrong_rule_does_badly(monkeypatch, fault):
     """A flipped sign, a factor 2 lost in half of the parameters, a forgotten continuation."""
     right = rules.energy_gradient
 
-    def wrong(parameters, x, mix=None, along=None):
-        gradient = right(parameters, x, mix, along)
+    def wrong(*given, **named):
+        gradient = right(*given, **named)
         factor = {"sign": -1.0, "factor": 2.0, "matched": 1.0}[fault]
         return {name: factor * value if name.endswith(".b") else value
                 for name, value in gradient.items()}

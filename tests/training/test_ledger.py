@@ -27,7 +27,7 @@ class Counting(Emulator):
     def relax(self, h, **named):
         readout = super().relax(h, **named)
         self.calls += 1
-        self.steps += named["steps"]
+        self.steps += named["burn_in"] + named["steps"]
         self.read += len(h)
         self.resumed += 0 if named.get("state") is None else len(h)
         return readout

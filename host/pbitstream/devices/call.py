@@ -141,6 +141,8 @@ def prepare(
         free[topology.units_of(index)] = not module.clamped
     h_values = np.where(free, h_values, 0.0)
     h_codes = codes(h_values, BIAS).astype(np.int32)
+    rounding = h_codes * BIAS.value(1)
+    rounding -= h_values
     settings = settings or Settings()
     k2, k4 = _stiffness(program, settings)
     noise_gains, noise_shifts, beta = _rows(program, settings, burn_in + steps)
@@ -160,7 +162,7 @@ def prepare(
         first_chain=first_chain,
         state=_state(program, state, inputs * chains),
         moments=bool(moments),
-        rounding=float(np.abs(h_values - h_codes * BIAS.value(1)).max()),
+        rounding=float(max(rounding.max(), -rounding.min())),
     )
 
 

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,15 @@ __all__ = ["cache_folder", "kernels_cached"]
 
 def cache_folder() -> Path:
     """Return a writable folder: NUMBA_CACHE_DIR or the user's cache, else a temporary one."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    return _folder(Path(chosen) if chosen else Path(os.path.expanduser("~")) / ".cache")
+
+
+@cache
+def _folder(base: Path) -> Path:
+    """Return the folder under a base; found once, as every load of a program asks for it."""
     source = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     name = hashlib.sha256(bytes.fromhex(spec_digest()) + source).hexdigest()[:16]
-    chosen = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    base = Path(chosen) if chosen else Path(os.path.expanduser("~")) / ".cache"
     folder = base / "pbitstream" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pbitstream.devices.call import Call, Row, Sums
 from pbitstream.devices.protocol import CLIP_NAMES, State
 from pbitstream.emulator import kernels
-from pbitstream.emulator.plan import Plan
+from pbitstream.emulator.plan import Plan, zeros
 from pbitstream.program import Program
 from pbitstream.spec.fixed import rhu
 from pbitstream.spec.words import COUNTER_BITS, EXPOSED, SPIN, STATE
@@ -45,8 +45,9 @@ class Compiled:
         rows = [(row, self._modules(row)) for row in call.rows]
         units = self._padded(state.units, np.int32)
         exposed = self._exposed(units)
-        words = state.noise.copy()
-        totals = np.zeros((chains, plan.count), np.int64)
+        words = zeros(state.noise.shape, np.uint64)
+        words[:] = state.noise
+        totals = zeros((chains, plan.count), np.int64)
         squares = np.zeros((chains, plan.count if call.moments else 0), np.int64)
         clips = np.zeros((chains, len(CLIP_NAMES)), np.int64)
         flat = [array.reshape(-1) for array in (units, words, totals, squares, clips, exposed)]
@@ -66,11 +67,11 @@ class Compiled:
 
         self._over_threads(run, chains, stop)
         limit = (1 << COUNTER_BITS) - 1
-        place = plan.place
+        held = plan.held
         return Sums(
-            totals[:, place],
-            squares[:, place] if call.moments else np.zeros((chains, len(place)), np.int64),
-            State(units[:, place], words),
+            totals[:, held],
+            squares[:, held] if call.moments else np.zeros((chains, len(plan.place)), np.int64),
+            State(units[:, held], words),
             np.minimum(clips, limit),
         )
 
@@ -117,8 +118,8 @@ class Compiled:
 
     def _padded(self, values: NDArray[Any], dtype: Any) -> NDArray[Any]:
         """Return rows of per-unit values with every unit at its padded place."""
-        full = np.zeros((len(values), self.plan.count), dtype)
-        full[:, self.plan.place] = values
+        full = zeros((len(values), self.plan.count), dtype)
+        full[:, self.plan.held] = values
         return full
 
     def _exposed(self, units: NDArray[np.int32]) -> NDArray[np.int16]:
@@ -128,4 +129,6 @@ class Compiled:
             part = slice(row[kernels.MODULE_BASE], row[kernels.MODULE_BASE]
                          + row[kernels.MODULE_DIM])
             rounded[:, part] = (2 * units[:, part] - 1) * SPIN
-        return np.asarray(rounded, np.int16)
+        exposed = zeros(units.shape, np.int16)
+        exposed[:] = rounded
+        return exposed

@@ -26,7 +26,7 @@ from numba.extending import intrinsic
 
 from pbitstream.emulator import kernels as k
 from pbitstream.emulator.dense import ROWS
-from pbitstream.emulator.kernels import view
+from pbitstream.emulator.vectors import view
 from pbitstream.spec.noise import FIELDS, STREAMS
 from pbitstream.spec.words import EXPOSED
 
@@ -124,15 +124,15 @@ def pull(end, f, couplings, g, low):
 def relax_dense(
     ends, couplings, weights, low, seen, sums, header, modules, terms, phases, pool, index, stiff,
     gains, h, burn_in, steps, first, end, units, words, totals, squares, clips, exposed, f,
-    constant, u, z, once, ups, downs,
+    constant, u, z, once, places, ups, downs,
 ):
     """Relax chains `first` to `end` - 1 by burn_in + steps steps (numerics 8); p-bits only."""
-    fraction, count = header[0], len(f)
+    fraction, count, one = header[0], len(stiff) // 2, i64(1)
     size = len(sums) // (len(seen) // count)
     table = view(index, 0, k.FOLDED)
     for chain in range(first, end):
         number = chain // header[4]
-        own_h, own_gains = view(h, number * count, count), view(gains, number * header[5], 0)
+        own_h, places[0] = view(h, number * count, count), number * header[5]
         x, streams = view(exposed, chain * count, count), view(words, chain * STREAMS, STREAMS)
         m, known = view(units, chain * count, count), view(seen, chain * count, count)
         g, counts = view(sums, chain * size, size), view(clips, chain * k.CLIPS, k.CLIPS)
@@ -141,8 +141,8 @@ def relax_dense(
         for n in range(header[3]):
             module = view(modules, n * k.MODULE_WORDS, k.MODULE_WORDS)
             if module[k.MODULE_FREE]:
-                k.field(module, i64(k.MODULE_CONSTANT), terms, pool, index, own_gains, own_h, x,
-                        constant, u, z, once)
+                k.field(module, i64(k.MODULE_CONSTANT), terms, pool, index, gains, places, own_h,
+                        x, constant, u, z, once, one, count)
         for n in range(k.CLIPS):
             counts[n] += once[n] * (burn_in + steps)
         # Spins that the sums do not know of yet: every one that is up, in the first call.
@@ -155,8 +155,8 @@ def relax_dense(
                 start, at = at + 1, at + 1 + phases[at]
                 for n in range(start, at):
                     module = view(modules, phases[n] * k.MODULE_WORDS, k.MODULE_WORDS)
-                    k.field(module, i64(k.MODULE_VARYING), terms, pool, index, own_gains, constant,
-                            x, f, u, z, counts)
+                    k.field(module, i64(k.MODULE_VARYING), terms, pool, index, gains, places,
+                            constant, x, f, u, z, counts, one, count)
                     base, dim = module[k.MODULE_BASE], module[k.MODULE_DIM]
                     pull(view(ends, phases[n] * END_WORDS, END_WORDS), view(f, base, dim),
                          couplings, g, low)

@@ -35,9 +35,9 @@ SLOWER = "without numba: the same bits, about 10 times slower, 200 times for one
 class Emulator:
     """Bit-exact software device; implements `pbitstream.devices.protocol.Device`.
 
-    Compiled, chains run one by one; or 64 at a time, where the free modules are all of p-bits in
-    bands and sparse banks, no field could reach the limit of its 18 bits, and chains are enough: 3
-    of an input on each thread for couplings +-J, 20 for any weights. The bits are the same; see
+    Compiled, chains run in blocks of 8; or 64 at a time, where the free modules are all of p-bits
+    in bands and sparse banks, no field could reach the limit of its 18 bits, and chains are enough:
+    3 of an input on each thread for couplings +-J, 20 for any weights. The bits are the same; see
     `pbitstream.emulator.grouped`.
 
     Parameters

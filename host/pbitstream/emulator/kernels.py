@@ -1,9 +1,10 @@
 """The compiled relaxation: one kernel, compiled once; a program is data, as on a board.
 
-Read it top to bottom: `project` (the only vector code) and the bank loops, `field`, the two unit
-updates, the window, `relax_chains`. Every array is one-dimensional, contiguous, writable and of
-exactly the type below; another type would compile a second kernel. Nothing is checked here: the
-tables come from `pbitstream.emulator.plan`, which builds them from a checked program.
+Read it top to bottom: the bank loops, `field`, the two unit updates, the window, `relax_chains`. A
+block of chains is relaxed side by side, so that each tile is loaded once for several of them; see
+`pbitstream.emulator.vectors`. Every array is one-dimensional, contiguous, writable and of exactly
+the type below; another type would compile a second kernel. Nothing is checked here: the tables come
+from `pbitstream.emulator.plan`, which builds them from a checked program.
 
 Tables of a program, U = sum of the modules' dims, each padded to a multiple of 16::
 
@@ -28,16 +29,14 @@ its low-rank terms. Terms from clamped modules are constant: they are computed o
 their clips counted once per step.
 
 Of each chain: units int32 (x24, or m as 1/0), exposed int16, words uint64[128], totals and squares
-int64 (squares may be empty), clips int64[5]. Scratch of a thread: f and constant int32[U], u
-int16[largest inner size], z int32[MAX_RANK], once int64[5].
+int64 (squares may be empty), clips int64[5]. Scratch of a thread, of each chain of a block: f and
+constant int32[U], u int16[largest inner size], z int32[ROOM], once int64[5], places int64.
 """
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 
+from pbitstream.emulator.vectors import address, left, multiply, right, view
 from pbitstream.spec.noise import FIELD_BITS, FIELDS, NOISE_MEAN, STREAMS, XORSHIFT
 from pbitstream.spec.sigmoid import THRESHOLD_STEP_BITS, THRESHOLDS
 from pbitstream.spec.words import (
@@ -45,6 +44,7 @@ from pbitstream.spec.words import (
     EXPOSED,
     K2,
     K4,
+    MAX_RANK,
     PBIT_INPUT,
     SPIN,
     STATE,
@@ -62,6 +62,10 @@ GROUP_FIRST, GROUP_END, GROUP_TILES, GROUP_INNER = range(4)
 LOW_RANK, BAND, SPARSE, DENSE = range(4)
 CLIP_PROJECTION, CLIP_GAIN, CLIP_STIFFNESS, CLIP_STATE, CLIP_FIELD = range(5)
 CLIPS = 5
+#: Chains that are relaxed side by side; their states and scratch stay near the processor.
+BLOCK = 8
+#: Words of z for a chain: a bank's projections, or the noise of a row of units.
+ROOM = max(MAX_RANK, STREAMS)
 
 # Without reference counts: every array is the caller's, and counting costs a third of the speed.
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True,
@@ -74,10 +78,10 @@ LEFT, RIGHT, LEFT_AGAIN = (u64(shift) for shift in XORSHIFT)
 FIELD_1, FIELD_2, FIELD_3 = (u64(FIELD_BITS * n) for n in (1, 2, 3))
 FIELD_MASK = u64((1 << FIELD_BITS) - 1)
 NOISE_OFFSET = i32(NOISE_MEAN)
-HIGH16, LOW16 = EXPOSED.highest, EXPOSED.lowest
-HIGH24, LOW24 = STATE.highest, STATE.lowest
+HIGH16, LOW16 = i32(EXPOSED.highest), i32(EXPOSED.lowest)
+HIGH24, LOW24 = i32(STATE.highest), i32(STATE.lowest)
 HIGH18, LOW18 = i32(PBIT_INPUT.highest), i32(PBIT_INPUT.lowest)
-K_HIGH = K2.highest
+K_HIGH = i32(K2.highest)
 SPIN_SHIFT = EXPOSED.fraction
 EXPOSE = i32(STATE.fraction - EXPOSED.fraction)
 EXPOSE_HALF = i32(1 << (EXPOSE - 1))
@@ -85,6 +89,11 @@ SQUARE = i32(2 * EXPOSED.fraction - X2.fraction)
 SQUARE_HALF = i32(1 << (SQUARE - 1))
 QUARTIC = i32(K4.fraction + X2.fraction - K2.fraction)
 QUARTIC_HALF = i32(1 << (QUARTIC - 1))
+#: kappa x24 is split into kappa (x24 >> 8) and kappa (x24 & 255), which fit int32.
+SPLIT = i32(8)
+LOW_PART = i32((1 << SPLIT) - 1)
+#: A field this large, before the step, drives any state to its rail.
+RAILED = i32(1 << 30)
 DRIFT_FRACTION = K2.fraction + STATE.fraction
 STEP_FRACTION = K2.fraction
 Y_FRACTION = PBIT_INPUT.fraction
@@ -95,74 +104,14 @@ LAST_THRESHOLD = i32(THRESHOLDS - 1)
 FOLDED = 2 * THRESHOLDS - 1
 
 
-@intrinsic
-def view(typing, array, start, length):
-    """``array[start : start + length]``, unchecked; far cheaper to compile than a slice."""
-    signature = array(array, start, length)
+@inner
+def project(z, z_step, add, m, rows, v, v_step, n, chains):
+    """``z_c[:rows] = M v_c[:n]``, or ``+=`` it if `add`, of all chains c, by addresses.
 
-    def generate(context, b, signature, args):
-        source = context.make_array(array)(context, b, args[0])
-        out = context.make_array(array)(context, b)
-        context.populate_array(
-            out, data=b.gep(source.data, [args[1]]), shape=cgutils.pack_array(b, [args[2]]),
-            strides=source.strides, itemsize=source.itemsize, meminfo=None,
-        )
-        return out._getvalue()
-
-    return signature, generate
-
-
-@intrinsic
-def project(typing, z, z_at, m, m_at, rows, v, v_at, n):
-    """``z[z_at : z_at + rows] += M v[v_at : v_at + n]``, M in tiles at ``m[m_at:]``.
-
-    `rows` is rounded up to 16s, n is a multiple of 8. Sixteen rows times one pair of inputs at a
-    time, in LLVM's portable vectors: on x86 the multiply-and-add of even and odd lanes becomes
-    vpmaddwd or vpdpwssd, three times as fast as what plain loops are compiled to. Four accumulators
-    hide its latency.
+    z_c and v_c lie `z_step` and `v_step` words behind those of the chain before. `rows` is rounded
+    up to 16s, n is a multiple of 8; M is in tiles.
     """
-    signature = types.void(z, z_at, m, m_at, rows, v, v_at, n)
-
-    def generate(context, b, signature, args):
-        halves, words, wide = (
-            ir.VectorType(ir.IntType(bits), count) for bits, count in ((16, 32), (32, 16), (32, 32))
-        )
-        z_at, m_at, rows, v_at, n = (args[k] for k in (1, 3, 4, 6, 7))
-        index = n.type
-
-        def pointer(argument, start, kind):
-            array = signature.args[argument]
-            data = context.make_array(array)(context, b, args[argument]).data
-            return b.bitcast(b.gep(data, [start]), kind.as_pointer())
-
-        def lanes(vector, picks):
-            return b.shuffle_vector(vector, vector, ir.Constant(words, list(picks)))
-
-        sums = [cgutils.alloca_once(b, words) for _ in range(4)]
-        pairs_of_v = pointer(5, v_at, words.element)
-        with cgutils.for_range_slice(b, index(0), rows, index(16), inc=True) as (row, _):
-            z_row = pointer(0, b.add(z_at, row), words)
-            tile = pointer(2, b.add(m_at, b.mul(row, n)), halves)
-            for k in range(4):
-                b.store(ir.Constant(words, None) if k else b.load(z_row, align=4), sums[k])
-            last = b.ashr(n, index(1))
-            with cgutils.for_range_slice(b, index(0), last, index(4), inc=True) as (p, _):
-                for k in range(4):
-                    q = b.add(p, index(k))
-                    pair = b.load(b.gep(pairs_of_v, [q]), align=2)
-                    first = ir.Constant(words, ir.Undefined)
-                    spread = lanes(b.insert_element(first, pair, ir.IntType(32)(0)), [0] * 16)
-                    left = b.sext(b.load(b.gep(tile, [q]), align=2), wide)
-                    product = b.mul(left, b.sext(b.bitcast(spread, halves), wide))
-                    even, odd = lanes(product, range(0, 32, 2)), lanes(product, range(1, 32, 2))
-                    b.store(b.add(b.load(sums[k]), b.add(even, odd)), sums[k])
-            total = b.load(sums[0])
-            for k in range(1, 4):
-                total = b.add(total, b.load(sums[k]))
-            b.store(total, z_row, align=4)
-        return context.get_dummy_value()
-
-    return signature, generate
+    multiply(z, z_step, add, m, rows, v, v_step, n, chains)
 
 
 @inner
@@ -172,12 +121,12 @@ def gain(z, s, u, r1, r2, clips):
     r1, r2 = i32(r1), i32(r2)
     clipped_z = clipped_u = i32(0)
     for c in range(len(u)):
-        a = i32(z[c] + half1) >> r1
-        z_c = i32(LOW16 if a < LOW16 else HIGH16 if a > HIGH16 else a)
-        d = i32(i32(i32(s[c]) * z_c) + half2) >> r2
-        u_c = i32(LOW16 if d < LOW16 else HIGH16 if d > HIGH16 else d)
-        clipped_z += i32(a != z_c)
-        clipped_u += i32(d != u_c)
+        a = right(i32(z[c] + half1), r1)
+        z_c = LOW16 if a < LOW16 else HIGH16 if a > HIGH16 else a
+        d = right(i32(i32(i32(s[c]) * z_c) + half2), r2)
+        u_c = LOW16 if d < LOW16 else HIGH16 if d > HIGH16 else d
+        clipped_z = i32(clipped_z + i32(a != z_c))
+        clipped_u = i32(clipped_u + i32(d != u_c))
         u[c] = u_c
     clips[CLIP_PROJECTION] += clipped_z
     clips[CLIP_GAIN] += clipped_u
@@ -212,29 +161,43 @@ def copy(to, values):
 
 
 @inner
-def field(module, group, terms, pool, index, gains, start, x, f, u, z, clips):
-    """``f = start +`` one group of terms of a module, from exposed states (numerics 2 to 4)."""
+def field(module, group, terms, pool, index, gains, places, start, x, f, u, z, clips, chains,
+          count):
+    """``f = start +`` one group of terms of a module, from exposed states (numerics 2 to 4).
+
+    Of so many chains, whose rows of `start`, `x` and `f` lie `count` words apart, and whose gains
+    begin at `places`.
+    """
     base, dim = module[MODULE_BASE], module[MODULE_DIM]
-    copy(view(f, base, dim), view(start, base, dim))
+    inner_size = module[group + GROUP_INNER]
+    for c in range(chains):
+        copy(view(f, c * count + base, dim), view(start, c * count + base, dim))
     for k in range(module[group + GROUP_FIRST], module[group + GROUP_END]):
         term = view(terms, k * TERM_WORDS, TERM_WORDS)
         n, source, target = term[TERM_LENGTH], term[TERM_SOURCE], term[TERM_TARGET]
         place = term[TERM_PLACE]
         if term[TERM_KIND] == LOW_RANK:
-            for c in range(len(z)):
-                z[c] = 0
-            project(z, 0, pool, place, n, x, source, term[TERM_INNER])
-            gain(z, view(gains, term[TERM_GAIN], n), view(u, target, n), term[TERM_R1],
-                 term[TERM_R2], clips)
+            project(address(z, 0), i64(ROOM), i64(0), address(pool, place), n,
+                    address(x, source), count, term[TERM_INNER], chains)
+            for c in range(chains):
+                gain(view(z, c * ROOM, n), view(gains, places[c] + term[TERM_GAIN], n),
+                     view(u, c * inner_size + target, n), term[TERM_R1], term[TERM_R2],
+                     view(clips, c * CLIPS, CLIPS))
         elif term[TERM_KIND] == BAND:
-            band(view(f, target, n), view(pool, place, n), view(x, source, n))
+            for c in range(chains):
+                band(view(f, c * count + target, n), view(pool, place, n),
+                     view(x, c * count + source, n))
         elif term[TERM_KIND] == DENSE:
-            project(f, target, pool, place, n, x, source, term[TERM_INNER])
+            project(address(f, target), count, i64(1), address(pool, place), n,
+                    address(x, source), count, term[TERM_INNER], chains)
         else:
             at = term[TERM_INDEX]
-            sparse(view(f, target, 0), view(index, at, n), view(index, at + n, n + 1),
-                   view(index, at + 2 * n + 1, 0), view(pool, place, 0), x)
-    project(f, base, pool, module[group + GROUP_TILES], dim, u, 0, module[group + GROUP_INNER])
+            for c in range(chains):
+                sparse(view(f, c * count + target, 0), view(index, at, n),
+                       view(index, at + n, n + 1), view(index, at + 2 * n + 1, 0),
+                       view(pool, place, 0), view(x, c * count, 0))
+    project(address(f, base), count, i64(1), address(pool, module[group + GROUP_TILES]), dim,
+            address(u, 0), inner_size, inner_size, chains)
 
 
 @inner
@@ -249,29 +212,52 @@ def draw(words):
 
 
 @inner
-def langevin(x24, x, f, k2, k4, words, g, q, fraction, s, clips):
-    """One row, up to 128 Langevin units (numerics 5)."""
-    align, step = DRIFT_FRACTION - fraction, STEP_FRACTION + s
-    step_half, noise_half = (1 << step) >> 1, i32(1 << (q - 1))
+def noise(words, g, q, kicks):
+    """Advance streams by one word each and keep ``rhu(n G, q)`` (numerics 5 and 7)."""
+    half = i32(1 << (q - 1))
     g, q = i32(g), i32(q)
+    for i in range(len(words)):
+        w = words[i]
+        w ^= w << LEFT
+        w ^= w >> RIGHT
+        w ^= w << LEFT_AGAIN
+        words[i] = w
+        total = ((w & FIELD_MASK) + ((w >> FIELD_1) & FIELD_MASK)
+                 + ((w >> FIELD_2) & FIELD_MASK) + (w >> FIELD_3))
+        kicks[i] = right(i32(i32(i32(i32(total) - NOISE_OFFSET) * g) + half), q)
+
+
+@inner
+def langevin(x24, x, f, k2, k4, kicks, fraction, s, clips):
+    """One row, up to 128 Langevin units (numerics 5), in int32.
+
+    With t = 10 + s, ``rhu(D, t) = (f >> d << u) + ((low - kappa (x24 >> 8)) >> (t - 8))``, where
+    d - u = t - (30 - F), one of them 0, and low is the rest of f and of kappa x24. It is exact for
+    every f: the first term, if too large for int32 sums, is held to what railed x24 anyway.
+    """
+    align, step = DRIFT_FRACTION - fraction, STEP_FRACTION + s
+    down, up = i32(step - align if step > align else 0), i32(align - step if align > step else 0)
+    rest, half = i32((1 << down) - 1), i32(1 << (step - 1))
+    align, step = i32(align), i32(step - SPLIT)
+    most = right(RAILED, up)
+    least = i32(-most)
     clipped_kappa = clipped_x = i32(0)
     for i in range(len(x24)):
         exposed = i32(x[i])
-        x2 = i32(i32(exposed * exposed) + SQUARE_HALF) >> SQUARE
-        stiffness = i32(k2[i] + (i32(i32(k4[i] * i32(x2)) + QUARTIC_HALF) >> QUARTIC))
-        kappa = i32(K_HIGH if stiffness > K_HIGH else stiffness)
-        state = i64(x24[i])
-        drift = (i64(f[i]) << align) - i64(kappa) * state
-        w = words[i]
-        total = ((w & FIELD_MASK) + ((w >> FIELD_1) & FIELD_MASK)
-                 + ((w >> FIELD_2) & FIELD_MASK) + (w >> FIELD_3))
-        kick = i32(i32(i32(i32(total) - NOISE_OFFSET) * g) + noise_half) >> q
-        after = state + ((drift + step_half) >> step) + kick
-        kept = i32(LOW24 if after < LOW24 else HIGH24 if after > HIGH24 else after)
-        clipped_kappa += i32(stiffness != kappa)
-        clipped_x += i32(after != kept)
+        x2 = right(i32(i32(exposed * exposed) + SQUARE_HALF), SQUARE)
+        stiffness = i32(k2[i] + right(i32(i32(k4[i] * x2) + QUARTIC_HALF), QUARTIC))
+        kappa = K_HIGH if stiffness > K_HIGH else stiffness
+        state, pull = x24[i], f[i]
+        low = i32(i32(left(i32(pull & rest), align) + half) - i32(kappa * i32(state & LOW_PART)))
+        drift = right(i32(right(low, SPLIT) - i32(kappa * right(state, SPLIT))), step)
+        pull = right(pull, down)
+        pull = least if pull < least else most if pull > most else pull
+        after = i32(i32(state + left(pull, up)) + i32(drift + kicks[i]))
+        kept = LOW24 if after < LOW24 else HIGH24 if after > HIGH24 else after
+        clipped_kappa = i32(clipped_kappa + i32(stiffness != kappa))
+        clipped_x = i32(clipped_x + i32(after != kept))
         x24[i] = kept
-        rounded = i32(kept + EXPOSE_HALF) >> EXPOSE
+        rounded = right(i32(kept + EXPOSE_HALF), EXPOSE)
         x[i] = HIGH16 if rounded > HIGH16 else rounded
     clips[CLIP_STIFFNESS] += clipped_kappa
     clips[CLIP_STATE] += clipped_x
@@ -310,6 +296,30 @@ def pbit(m, x, f, words, quarter, beta, fraction, table, clips):
 
 
 @inner
+def update(module, start, m, x, f, k2, k4, streams, z, fraction, s, table, clips):
+    """Draw and update the units of a module, row by row; the chain's first unit is at `start`."""
+    for row in range((module[MODULE_DIM] + STREAMS - 1) // STREAMS):
+        low = module[MODULE_BASE] + row * STREAMS
+        n = module[MODULE_DIM] - row * STREAMS
+        n = i64(STREAMS) if n > STREAMS else n
+        place = start + low
+        own, own_x, own_f = view(m, place, n), view(x, place, n), view(f, place, n)
+        # One word serves four rows of p-bits, or one row of Langevin units.
+        if module[MODULE_PBIT]:
+            if row % FIELDS == 0:
+                draw(view(streams, 0, n))
+            pbit(own, own_x, own_f, streams, row % FIELDS, module[MODULE_BETA], fraction, table,
+                 clips)
+        else:
+            if module[MODULE_DRAWS]:
+                noise(view(streams, 0, n), module[MODULE_G], module[MODULE_Q], z)
+            else:
+                for i in range(n):
+                    z[i] = 0
+            langevin(own, own_x, own_f, view(k2, low, n), view(k4, low, n), z, fraction, s, clips)
+
+
+@inner
 def window(x, shift, totals, squares):
     """Add exposed states, or spins (`shift` = 12), and their squares unless those are empty."""
     for i in range(len(x)):
@@ -322,26 +332,29 @@ def window(x, shift, totals, squares):
 @outer
 def relax_chains(
     header, modules, terms, phases, pool, index, stiff, gains, h, burn_in, steps, first, end,
-    units, words, totals, squares, clips, exposed, f, constant, u, z, once,
+    units, words, totals, squares, clips, exposed, f, constant, u, z, once, places,
 ):
     """Relax chains `first` to `end` - 1 by burn_in + steps steps (numerics 8)."""
-    fraction, s = header[0], header[1]
-    count = len(f)
+    fraction, s, count = header[0], header[1], len(stiff) // 2
     table = view(index, 0, FOLDED)
     k2, k4 = view(stiff, 0, count), view(stiff, count, count)
-    for chain in range(first, end):
-        number = chain // header[4]
-        own_h, own_gains = view(h, number * count, count), view(gains, number * header[5], 0)
-        x, streams = view(exposed, chain * count, count), view(words, chain * STREAMS, STREAMS)
-        counts = view(clips, chain * CLIPS, CLIPS)
-        for k in range(CLIPS):
+    for chain in range(first, end, BLOCK):
+        chains = end - chain if end - chain < BLOCK else i64(BLOCK)
+        x, m = view(exposed, chain * count, 0), view(units, chain * count, 0)
+        streams = view(words, chain * STREAMS, 0)
+        counts = view(clips, chain * CLIPS, 0)
+        for k in range(chains * CLIPS):
             once[k] = 0
+        for c in range(chains):
+            number = (chain + c) // header[4]
+            places[c] = number * header[5]
+            copy(view(f, c * count, count), view(h, number * count, count))
         for k in range(header[3]):
             module = view(modules, k * MODULE_WORDS, MODULE_WORDS)
             if module[MODULE_FREE]:
-                field(module, i64(MODULE_CONSTANT), terms, pool, index, own_gains, own_h, x,
-                      constant, u, z, once)
-        for k in range(CLIPS):
+                field(module, i64(MODULE_CONSTANT), terms, pool, index, gains, places, f, x,
+                      constant, u, z, once, chains, count)
+        for k in range(chains * CLIPS):
             counts[k] += once[k] * (burn_in + steps)
         for step in range(burn_in + steps):
             at = 0
@@ -349,32 +362,21 @@ def relax_chains(
                 start, at = at + 1, at + 1 + phases[at]
                 for k in range(start, at):
                     module = view(modules, phases[k] * MODULE_WORDS, MODULE_WORDS)
-                    field(module, i64(MODULE_VARYING), terms, pool, index, own_gains, constant, x,
-                          f, u, z, counts)
+                    field(module, i64(MODULE_VARYING), terms, pool, index, gains, places, constant,
+                          x, f, u, z, counts, chains, count)
                 for k in range(start, at):
                     module = view(modules, phases[k] * MODULE_WORDS, MODULE_WORDS)
-                    for row in range((module[MODULE_DIM] + STREAMS - 1) // STREAMS):
-                        low, n = module[MODULE_BASE] + row * STREAMS, module[MODULE_DIM]
-                        n -= row * STREAMS
-                        if n > STREAMS:
-                            n = STREAMS
-                        row_units, row_x = view(units, chain * count + low, n), view(x, low, n)
-                        # One word serves four rows of p-bits, or one row of Langevin units.
-                        if module[MODULE_DRAWS] and (row % FIELDS == 0 or not module[MODULE_PBIT]):
-                            draw(view(streams, 0, n))
-                        if module[MODULE_PBIT]:
-                            pbit(row_units, row_x, view(f, low, n), streams, row % FIELDS,
-                                 module[MODULE_BETA], fraction, table, counts)
-                        else:
-                            langevin(row_units, row_x, view(f, low, n), view(k2, low, n),
-                                     view(k4, low, n), streams, module[MODULE_G],
-                                     module[MODULE_Q], fraction, s, counts)
+                    for c in range(chains):
+                        update(module, c * count, m, x, f, k2, k4,
+                               view(streams, c * STREAMS, STREAMS), z, fraction, s, table,
+                               view(counts, c * CLIPS, CLIPS))
             if step >= burn_in:
                 for k in range(header[3]):
                     module = view(modules, k * MODULE_WORDS, MODULE_WORDS)
                     if module[MODULE_FREE]:
-                        low, n = module[MODULE_BASE], module[MODULE_DIM]
-                        place = chain * count + low
-                        window(view(x, low, n), SPIN_SHIFT * module[MODULE_PBIT],
-                               view(totals, place, n),
-                               view(squares, place, n if len(squares) else 0))
+                        for c in range(chains):
+                            low, n = c * count + module[MODULE_BASE], module[MODULE_DIM]
+                            place = chain * count + low
+                            window(view(x, low, n), SPIN_SHIFT * module[MODULE_PBIT],
+                                   view(totals, place, n),
+                                   view(squares, place, n if len(squares) else 0))

@@ -32,7 +32,8 @@ from pbitstream.emulator.chain_words import (
     record,
     settle,
 )
-from pbitstream.emulator.kernels import draw, view
+from pbitstream.emulator.kernels import draw
+from pbitstream.emulator.vectors import view
 from pbitstream.spec.noise import FIELD_BITS, FIELDS, STREAMS
 from pbitstream.spec.sigmoid import THRESHOLD_STEP_BITS, THRESHOLDS
 from pbitstream.spec.words import BETA, PBIT_INPUT

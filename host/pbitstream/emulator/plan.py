@@ -4,6 +4,7 @@
 change between relaxations. Its layout is described in `pbitstream.emulator.kernels`.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from pbitstream.emulator.dense import dense_matrix, entries_of
 from pbitstream.program import Program
 from pbitstream.spec.sigmoid import THRESHOLD_BITS, sigmoid_table
 from pbitstream.spec.topology import BandBank, LowRankBank
-from pbitstream.spec.words import MAX_RANK
 from pbitstream.tables import band_rows
 
-__all__ = ["Plan", "padded"]
+__all__ = ["Plan", "padded", "zeros"]
 
 #: Units of a module, and rows of a matrix, are padded to this; columns of a matrix to the next.
 ROWS, COLUMNS = 16, 8
+#: Bytes of a cache line, and of the widest vector.
+LINE = 64
 
 
 class Plan:
@@ -32,6 +34,8 @@ class Plan:
         Padded units U.
     place
         Padded place of every unit, (units,).
+    held
+        The same as an index: a slice where nothing is padded.
     modules, terms, phases, pool, index
         As the kernel wants them; `modules` without the codes that settings may change.
     inner
@@ -57,6 +61,7 @@ class Plan:
             np.arange(module.dim) + row[k.MODULE_BASE]
             for row, module in zip(self.modules, self.topology.modules)
         ])
+        self.held = slice(None) if len(self.place) == base else self.place
         for index, module in enumerate(self.topology.modules):
             if not module.clamped:
                 self._add_group(index, k.MODULE_CONSTANT, clamped=True)
@@ -64,7 +69,9 @@ class Plan:
         # The kernel reads whole vectors: leave room behind the last one.
         self._put(np.zeros(2 * ROWS))
         self.terms = np.array(self._terms, np.int64).reshape(-1)
-        self.pool = np.concatenate(self._pool)
+        words = np.concatenate(self._pool)
+        self.pool = zeros(words.shape, np.int16)
+        self.pool[:] = words
         self.index = np.concatenate(self._index)
         del self._pool, self._index
         self.phases = np.array(
@@ -82,15 +89,16 @@ class Plan:
                          len(topology.modules), chains, stride], np.int64)
 
     def scratch(self) -> tuple[NDArray[Any], ...]:
-        """Return a thread's scratch arrays f, constant, u, z and once."""
-        return (np.zeros(self.count, np.int32), np.zeros(self.count, np.int32),
-                np.zeros(self.inner, np.int16), np.zeros(MAX_RANK, np.int32),
-                np.zeros(k.CLIPS, np.int64))
+        """Return a thread's scratch arrays f, constant, u, z, once and places."""
+        sizes = ((self.count, np.int32), (self.count, np.int32), (self.inner, np.int16),
+                 (k.ROOM, np.int32), (k.CLIPS, np.int64), (1, np.int64))
+        return tuple(zeros((k.BLOCK * size,), dtype) for size, dtype in sizes)
 
     def _put(self, values: NDArray[Any]) -> int:
         """Append int16 words to the pool and return their place."""
         place = sum(map(len, self._pool))
-        self._pool.append(np.ascontiguousarray(values, np.int16).reshape(-1))
+        self._pool.append(np.zeros(padded(values.size, 2 * ROWS), np.int16))
+        self._pool[-1][: values.size] = values.reshape(-1)
         return place
 
     def _add_group(self, target: int, group: int, *, clamped: bool) -> None:
@@ -184,6 +192,14 @@ class Plan:
         pointers = np.concatenate([[0], np.cumsum(lengths[stored])])
         self._index += [part.astype(np.int32) for part in (stored, pointers, columns[order])]
         self._terms.append(term)
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return zeros that begin with a cache line, so that vectors lie in one line each."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.zeros(size + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    return np.asarray(room[start : start + size].view(dtype).reshape(shape))
 
 
 def padded(n: int, multiple: int) -> int:

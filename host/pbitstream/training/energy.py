@@ -98,7 +98,11 @@ class Parameters:
 
 
 def energy_gradient(
-    parameters: Parameters, x: Values, mix: Values | None = None, along: Values | None = None
+    parameters: Parameters,
+    x: Values,
+    mix: Values | None = None,
+    along: Values | None = None,
+    less: Values | None = None,
 ) -> Gradient:
     """Return the mean over samples of dE/dtheta at states x, or of its derivative along v.
 
@@ -111,12 +115,21 @@ def energy_gradient(
     along
         Direction v (samples, units): then ``d/de dE/dtheta(x + e v)`` at e = 0 is returned, which
         for v = -lambda is the gradient of a cost; see `true_gradient`.
+    less
+        Other states (samples, units), with the same clamps: what they give is subtracted. With one
+        end of a bank clamped that is its gradient at the difference, half the work.
     """
     gradient: Gradient = {}
     for index, bank in enumerate(parameters.banks):
         s, t = parameters.part(bank.source), parameters.part(bank.target)
         arrays = parameters.own(index)
-        if along is None:
+        if less is not None and parameters.modules[bank.source].clamped:
+            found = bank.gradient(arrays, x[:, s], x[:, t] - less[:, t], mix)
+        elif less is not None:
+            found = bank.gradient(arrays, x[:, s], x[:, t], mix)
+            second = bank.gradient(arrays, less[:, s], less[:, t], mix)
+            found = {name: found[name] - second[name] for name in found}
+        elif along is None:
             found = bank.gradient(arrays, x[:, s], x[:, t], mix)
         else:
             first = bank.gradient(arrays, along[:, s], x[:, t], mix)
@@ -125,8 +138,10 @@ def energy_gradient(
         gradient.update({f"bank{index}.{name}": value for name, value in found.items()})
     square = x * x
     if along is None:
-        gradient.update(h=-x.mean(axis=0), k2=square.mean(axis=0) / 2,
-                        k4=(square * square).mean(axis=0) / 4)
+        other = 0.0 if less is None else less
+        rest = other * other
+        gradient.update(h=(other - x).mean(axis=0), k2=(square - rest).mean(axis=0) / 2,
+                        k4=(square * square - rest * rest).mean(axis=0) / 4)
     else:
         gradient.update(h=-along.mean(axis=0), k2=(x * along).mean(axis=0),
                         k4=(square * x * along).mean(axis=0))

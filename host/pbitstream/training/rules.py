@@ -99,11 +99,10 @@ def estimate_gradient(
         other, span = settle(0.0, nudged_steps, begin), b
     else:
         other, span = free, b
-    high = _mean_gradient(parameters, plus, batch.mix)
-    low = _mean_gradient(parameters, other, batch.mix)
+    found = _mean_difference(parameters, plus, other, batch.mix)
     phases = 1 if rule == "one-sided" else 2
     return Estimate(
-        gradient={name: (high[name] - low[name]) / span for name in high},
+        gradient={name: value / span for name, value in found.items()},
         free=free,
         nudge=b,
         cost=mean_cost(parameters, batch, free),
@@ -150,10 +149,18 @@ def cosine(a: Gradient, b: Gradient, names: list[str] | None = None) -> float:
     return float(u @ v / (np.linalg.norm(u) * np.linalg.norm(v)))
 
 
-def _mean_gradient(
-    parameters: Parameters, settled: Settled, mix: NDArray[np.float64] | None
+def _mean_difference(
+    parameters: Parameters, high: Settled, low: Settled, mix: NDArray[np.float64] | None
 ) -> Gradient:
-    parts = [energy_gradient(parameters, x, mix) for x in settled.x]
+    """Return g at the states of `high` less g at those of `low`, each the mean over segments."""
+    if len(high.x) == len(low.x):
+        return _mean([energy_gradient(parameters, x, mix, less=y) for x, y in zip(high.x, low.x)])
+    above, below = (_mean([energy_gradient(parameters, x, mix) for x in settled.x])
+                    for settled in (high, low))
+    return {name: above[name] - below[name] for name in above}
+
+
+def _mean(parts: list[Gradient]) -> Gradient:
     if len(parts) == 1:
         return parts[0]
     return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
