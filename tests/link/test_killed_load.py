@@ -59,7 +59,8 @@ def send(transport: SerialTransport, board: Board, made: Program) -> None:
 def relax_without_loading(board: Board, made: Program) -> Any:
     """Relax on whatever tables are active, as if they were this program's."""
     call = prepare(made, H, steps=2, burn_in=1, seed=5)
-    sums, _ = run_call(board._open(), place(made, board.image), board._inputs, call)
+    sums, _ = run_call(board._open(), place(made, board.image), board._inputs, call,
+                       lambda row: None)
     return to_readout(made, call, sums)
 
 
