@@ -23,7 +23,7 @@ from pbitstream.model import shipped
 from pbitstream.program import Program
 
 #: Steps that make a task of 32 inputs last about half a second or more.
-STEPS, INPUTS = 30_000, 512
+STEPS, INPUTS = 100_000, 512
 
 
 def main() -> int:
