@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pbitstream.devices.call import Call, Row, Sums
 from pbitstream.devices.protocol import CLIP_NAMES, State
 from pbitstream.emulator import kernels
-from pbitstream.emulator.plan import Plan, zeros
+from pbitstream.emulator.plan import ROWS, Plan, zeros
 from pbitstream.program import Program
 from pbitstream.spec.fixed import rhu
 from pbitstream.spec.words import COUNTER_BITS, EXPOSED, SPIN, STATE
@@ -102,7 +102,7 @@ class Compiled:
         shift = plan.topology.field_fraction - EXPOSED.fraction
         h = self._padded(call.h << shift, np.int32)
         header = plan.header(call.chains, call.gains)
-        gains = np.concatenate([call.gains.reshape(-1), np.zeros(1, np.int16)])
+        gains = np.concatenate([call.gains.reshape(-1), np.zeros(ROWS, np.int16)])
         return (header, plan.terms, plan.phases, plan.pool, plan.index, stiff.reshape(-1), gains,
                 h.reshape(-1))
 

@@ -142,7 +142,7 @@ def relax_dense(
             module = view(modules, n * k.MODULE_WORDS, k.MODULE_WORDS)
             if module[k.MODULE_FREE]:
                 k.field(module, i64(k.MODULE_CONSTANT), terms, pool, index, gains, places, own_h,
-                        x, constant, u, z, once, one, count)
+                        x, constant, u, once, one, count)
         for n in range(k.CLIPS):
             counts[n] += once[n] * (burn_in + steps)
         # Spins that the sums do not know of yet: every one that is up, in the first call.
@@ -156,7 +156,7 @@ def relax_dense(
                 for n in range(start, at):
                     module = view(modules, phases[n] * k.MODULE_WORDS, k.MODULE_WORDS)
                     k.field(module, i64(k.MODULE_VARYING), terms, pool, index, gains, places,
-                            constant, x, f, u, z, counts, one, count)
+                            constant, x, f, u, counts, one, count)
                     base, dim = module[k.MODULE_BASE], module[k.MODULE_DIM]
                     pull(view(ends, phases[n] * END_WORDS, END_WORDS), view(f, base, dim),
                          couplings, g, low)

@@ -29,32 +29,30 @@ its low-rank terms. Terms from clamped modules are constant: they are computed o
 their clips counted once per step.
 
 Of each chain: units int32 (x24, or m as 1/0), exposed int16, words uint64[128], totals and squares
-int64 (squares may be empty), clips int64[5]. Scratch of a thread, of each chain of a block: f and
-constant int32[U], u int16[largest inner size], z int32[ROOM], once int64[5], places int64.
+int64 (squares may be empty), clips int64[5]. Scratch of a thread, of each chain of a block: f,
+constant and kicks int32[U], u int16[inner sizes of all modules and a tile more], once int64[5],
+places int64.
 """
 
 import numpy as np
 from numba import njit
 
-from pbitstream.emulator.vectors import address, left, multiply, right, view
+from pbitstream.emulator.vectors import address, expand, move, project, right, view
 from pbitstream.spec.noise import FIELD_BITS, FIELDS, NOISE_MEAN, STREAMS, XORSHIFT
 from pbitstream.spec.sigmoid import THRESHOLD_STEP_BITS, THRESHOLDS
 from pbitstream.spec.words import (
     BETA,
     EXPOSED,
     K2,
-    K4,
-    MAX_RANK,
     PBIT_INPUT,
     SPIN,
     STATE,
-    X2,
 )
 
 __all__ = ["relax_chains"]
 
 (MODULE_PBIT, MODULE_BASE, MODULE_DIM, MODULE_G, MODULE_Q, MODULE_BETA, MODULE_FREE, MODULE_DRAWS,
- MODULE_CONSTANT, _, _, _, MODULE_VARYING, _, _, _, MODULE_WORDS) = range(17)
+ MODULE_U, MODULE_CONSTANT, _, _, _, MODULE_VARYING, _, _, _, MODULE_WORDS) = range(18)
 #: Terms of a module stand in two groups, from clamped and from free sources; columns of a group.
 GROUP_FIRST, GROUP_END, GROUP_TILES, GROUP_INNER = range(4)
 (TERM_KIND, TERM_LENGTH, TERM_SOURCE, TERM_TARGET, TERM_PLACE, TERM_INNER, TERM_GAIN, TERM_R1,
@@ -64,8 +62,6 @@ CLIP_PROJECTION, CLIP_GAIN, CLIP_STIFFNESS, CLIP_STATE, CLIP_FIELD = range(5)
 CLIPS = 5
 #: Chains that are relaxed side by side; their states and scratch stay near the processor.
 BLOCK = 8
-#: Words of z for a chain: a bank's projections, or the noise of a row of units.
-ROOM = max(MAX_RANK, STREAMS)
 
 # Without reference counts: every array is the caller's, and counting costs a third of the speed.
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True,
@@ -78,22 +74,8 @@ LEFT, RIGHT, LEFT_AGAIN = (u64(shift) for shift in XORSHIFT)
 FIELD_1, FIELD_2, FIELD_3 = (u64(FIELD_BITS * n) for n in (1, 2, 3))
 FIELD_MASK = u64((1 << FIELD_BITS) - 1)
 NOISE_OFFSET = i32(NOISE_MEAN)
-HIGH16, LOW16 = i32(EXPOSED.highest), i32(EXPOSED.lowest)
-HIGH24, LOW24 = i32(STATE.highest), i32(STATE.lowest)
 HIGH18, LOW18 = i32(PBIT_INPUT.highest), i32(PBIT_INPUT.lowest)
-K_HIGH = i32(K2.highest)
 SPIN_SHIFT = EXPOSED.fraction
-EXPOSE = i32(STATE.fraction - EXPOSED.fraction)
-EXPOSE_HALF = i32(1 << (EXPOSE - 1))
-SQUARE = i32(2 * EXPOSED.fraction - X2.fraction)
-SQUARE_HALF = i32(1 << (SQUARE - 1))
-QUARTIC = i32(K4.fraction + X2.fraction - K2.fraction)
-QUARTIC_HALF = i32(1 << (QUARTIC - 1))
-#: kappa x24 is split into kappa (x24 >> 8) and kappa (x24 & 255), which fit int32.
-SPLIT = i32(8)
-LOW_PART = i32((1 << SPLIT) - 1)
-#: A field this large, before the step, drives any state to its rail.
-RAILED = i32(1 << 30)
 DRIFT_FRACTION = K2.fraction + STATE.fraction
 STEP_FRACTION = K2.fraction
 Y_FRACTION = PBIT_INPUT.fraction
@@ -102,34 +84,6 @@ STEP_HALF = i32(1 << (STEP - 1))
 LAST_THRESHOLD = i32(THRESHOLDS - 1)
 #: Thresholds of p from below zero to above it.
 FOLDED = 2 * THRESHOLDS - 1
-
-
-@inner
-def project(z, z_step, add, m, rows, v, v_step, n, chains):
-    """``z_c[:rows] = M v_c[:n]``, or ``+=`` it if `add`, of all chains c, by addresses.
-
-    z_c and v_c lie `z_step` and `v_step` words behind those of the chain before. `rows` is rounded
-    up to 16s, n is a multiple of 8; M is in tiles.
-    """
-    multiply(z, z_step, add, m, rows, v, v_step, n, chains)
-
-
-@inner
-def gain(z, s, u, r1, r2, clips):
-    """``u = sat16(rhu(S sat16(rhu(z, r1)), r2))``, clips counted; all of it fits int32."""
-    half1, half2 = i32((1 << r1) >> 1), i32((1 << r2) >> 1)
-    r1, r2 = i32(r1), i32(r2)
-    clipped_z = clipped_u = i32(0)
-    for c in range(len(u)):
-        a = right(i32(z[c] + half1), r1)
-        z_c = LOW16 if a < LOW16 else HIGH16 if a > HIGH16 else a
-        d = right(i32(i32(i32(s[c]) * z_c) + half2), r2)
-        u_c = LOW16 if d < LOW16 else HIGH16 if d > HIGH16 else d
-        clipped_z = i32(clipped_z + i32(a != z_c))
-        clipped_u = i32(clipped_u + i32(d != u_c))
-        u[c] = u_c
-    clips[CLIP_PROJECTION] += clipped_z
-    clips[CLIP_GAIN] += clipped_u
 
 
 @inner
@@ -161,15 +115,14 @@ def copy(to, values):
 
 
 @inner
-def field(module, group, terms, pool, index, gains, places, start, x, f, u, z, clips, chains,
-          count):
-    """``f = start +`` one group of terms of a module, from exposed states (numerics 2 to 4).
+def gather(module, group, terms, pool, index, gains, places, start, x, f, u, clips, chains, count):
+    """Form ``f = start +`` a group of terms of a module but what u, formed too, expands to.
 
     Of so many chains, whose rows of `start`, `x` and `f` lie `count` words apart, and whose gains
     begin at `places`.
     """
     base, dim = module[MODULE_BASE], module[MODULE_DIM]
-    inner_size = module[group + GROUP_INNER]
+    room = i64(len(u) // BLOCK)
     for c in range(chains):
         copy(view(f, c * count + base, dim), view(start, c * count + base, dim))
     for k in range(module[group + GROUP_FIRST], module[group + GROUP_END]):
@@ -177,27 +130,32 @@ def field(module, group, terms, pool, index, gains, places, start, x, f, u, z, c
         n, source, target = term[TERM_LENGTH], term[TERM_SOURCE], term[TERM_TARGET]
         place = term[TERM_PLACE]
         if term[TERM_KIND] == LOW_RANK:
-            project(address(z, 0), i64(ROOM), i64(0), address(pool, place), n,
-                    address(x, source), count, term[TERM_INNER], chains)
-            for c in range(chains):
-                gain(view(z, c * ROOM, n), view(gains, places[c] + term[TERM_GAIN], n),
-                     view(u, c * inner_size + target, n), term[TERM_R1], term[TERM_R2],
-                     view(clips, c * CLIPS, CLIPS))
+            project(address(u, module[MODULE_U] + target), room, address(pool, place), n,
+                    address(x, source), count, term[TERM_INNER], chains,
+                    address(gains, term[TERM_GAIN]), address(places, 0), term[TERM_R1],
+                    term[TERM_R2], address(clips, CLIP_PROJECTION), i64(CLIPS))
         elif term[TERM_KIND] == BAND:
             for c in range(chains):
                 band(view(f, c * count + target, n), view(pool, place, n),
                      view(x, c * count + source, n))
         elif term[TERM_KIND] == DENSE:
-            project(address(f, target), count, i64(1), address(pool, place), n,
-                    address(x, source), count, term[TERM_INNER], chains)
+            expand(address(f, target), count, address(pool, place), n, address(x, source), count,
+                   term[TERM_INNER], chains)
         else:
             at = term[TERM_INDEX]
             for c in range(chains):
                 sparse(view(f, c * count + target, 0), view(index, at, n),
                        view(index, at + n, n + 1), view(index, at + 2 * n + 1, 0),
                        view(pool, place, 0), view(x, c * count, 0))
-    project(address(f, base), count, i64(1), address(pool, module[group + GROUP_TILES]), dim,
-            address(u, 0), inner_size, inner_size, chains)
+
+
+@inner
+def field(module, group, terms, pool, index, gains, places, start, x, f, u, clips, chains, count):
+    """``f = start +`` one group of terms of a module, from exposed states (numerics 2 to 4)."""
+    gather(module, group, terms, pool, index, gains, places, start, x, f, u, clips, chains, count)
+    expand(address(f, module[MODULE_BASE]), count, address(pool, module[group + GROUP_TILES]),
+           module[MODULE_DIM], address(u, module[MODULE_U]), i64(len(u) // BLOCK),
+           module[group + GROUP_INNER], chains)
 
 
 @inner
@@ -228,39 +186,28 @@ def noise(words, g, q, kicks):
 
 
 @inner
-def langevin(x24, x, f, k2, k4, kicks, fraction, s, clips):
-    """One row, up to 128 Langevin units (numerics 5), in int32.
+def settle(x24, x, f, k2, k4, kicks, kicks_step, tiles, n, u, u_step, inner_size, chains, count,
+           fraction, s, clips):
+    """Update n Langevin units of some chains (numerics 5), in int32.
 
-    With t = 10 + s, ``rhu(D, t) = (f >> d << u) + ((low - kappa (x24 >> 8)) >> (t - 8))``, where
-    d - u = t - (30 - F), one of them 0, and low is the rest of f and of kappa x24. It is exact for
-    every f: the first term, if too large for int32 sums, is held to what railed x24 anyway.
+    f still lacks what u expands to. With t = 10 + s, ``rhu(D, t) = (f >> d << u) + ((low - kappa
+    (x24 >> 8)) >> (t - 8))``, where d - u = t - (30 - F), one of them 0, and low is the rest of f
+    and of kappa x24. It is exact for every f: the first term, if too large for int32 sums, is held
+    to what railed x24 anyway.
     """
-    align, step = DRIFT_FRACTION - fraction, STEP_FRACTION + s
-    down, up = i32(step - align if step > align else 0), i32(align - step if align > step else 0)
-    rest, half = i32((1 << down) - 1), i32(1 << (step - 1))
-    align, step = i32(align), i32(step - SPLIT)
-    most = right(RAILED, up)
-    least = i32(-most)
-    clipped_kappa = clipped_x = i32(0)
-    for i in range(len(x24)):
-        exposed = i32(x[i])
-        x2 = right(i32(i32(exposed * exposed) + SQUARE_HALF), SQUARE)
-        stiffness = i32(k2[i] + right(i32(i32(k4[i] * x2) + QUARTIC_HALF), QUARTIC))
-        kappa = K_HIGH if stiffness > K_HIGH else stiffness
-        state, pull = x24[i], f[i]
-        low = i32(i32(left(i32(pull & rest), align) + half) - i32(kappa * i32(state & LOW_PART)))
-        drift = right(i32(right(low, SPLIT) - i32(kappa * right(state, SPLIT))), step)
-        pull = right(pull, down)
-        pull = least if pull < least else most if pull > most else pull
-        after = i32(i32(state + left(pull, up)) + i32(drift + kicks[i]))
-        kept = LOW24 if after < LOW24 else HIGH24 if after > HIGH24 else after
-        clipped_kappa = i32(clipped_kappa + i32(stiffness != kappa))
-        clipped_x = i32(clipped_x + i32(after != kept))
-        x24[i] = kept
-        rounded = right(i32(kept + EXPOSE_HALF), EXPOSE)
-        x[i] = HIGH16 if rounded > HIGH16 else rounded
-    clips[CLIP_STIFFNESS] += clipped_kappa
-    clips[CLIP_STATE] += clipped_x
+    align, step = i64(DRIFT_FRACTION - fraction), i64(STEP_FRACTION + s)
+    down, up = max(step - align, i64(0)), max(align - step, i64(0))
+    move(address(x24, 0), address(x, 0), address(f, 0), count, address(k2, 0), address(k4, 0),
+         address(kicks, 0), kicks_step, address(tiles, 0), n, address(u, 0), u_step, inner_size,
+         chains, align, step, down, up, address(clips, CLIP_STIFFNESS), i64(CLIPS))
+
+
+@inner
+def langevin(x24, x, f, k2, k4, kicks, fraction, s, clips):
+    """Update the units of one chain, 16 at least, whose fields are known."""
+    zero, one = i64(0), i64(1)
+    settle(x24, x, f, k2, k4, kicks, zero, x, len(x24), x, zero, zero, one, zero, fraction, s,
+           clips)
 
 
 @inner
@@ -296,27 +243,32 @@ def pbit(m, x, f, words, quarter, beta, fraction, table, clips):
 
 
 @inner
-def update(module, start, m, x, f, k2, k4, streams, z, fraction, s, table, clips):
-    """Draw and update the units of a module, row by row; the chain's first unit is at `start`."""
+def kick(module, streams, kicks, chains, count):
+    """Draw the noise of a Langevin module; without noise all chains share the first row, zeros."""
+    base, dim = module[MODULE_BASE], module[MODULE_DIM]
+    if not module[MODULE_DRAWS]:
+        for i in range(base, base + dim):
+            kicks[i] = 0
+        return
+    for c in range(chains):
+        for row in range((dim + STREAMS - 1) // STREAMS):
+            n = dim - row * STREAMS
+            n = i64(STREAMS) if n > STREAMS else n
+            noise(view(streams, c * STREAMS, n), module[MODULE_G], module[MODULE_Q],
+                  view(kicks, c * count + base + row * STREAMS, n))
+
+
+@inner
+def flip(module, start, m, x, f, streams, fraction, table, clips):
+    """Draw the p-bits of a module, row by row; the chain's first unit is at `start`."""
     for row in range((module[MODULE_DIM] + STREAMS - 1) // STREAMS):
-        low = module[MODULE_BASE] + row * STREAMS
+        place = start + module[MODULE_BASE] + row * STREAMS
         n = module[MODULE_DIM] - row * STREAMS
         n = i64(STREAMS) if n > STREAMS else n
-        place = start + low
-        own, own_x, own_f = view(m, place, n), view(x, place, n), view(f, place, n)
-        # One word serves four rows of p-bits, or one row of Langevin units.
-        if module[MODULE_PBIT]:
-            if row % FIELDS == 0:
-                draw(view(streams, 0, n))
-            pbit(own, own_x, own_f, streams, row % FIELDS, module[MODULE_BETA], fraction, table,
-                 clips)
-        else:
-            if module[MODULE_DRAWS]:
-                noise(view(streams, 0, n), module[MODULE_G], module[MODULE_Q], z)
-            else:
-                for i in range(n):
-                    z[i] = 0
-            langevin(own, own_x, own_f, view(k2, low, n), view(k4, low, n), z, fraction, s, clips)
+        if row % FIELDS == 0:
+            draw(view(streams, 0, n))
+        pbit(view(m, place, n), view(x, place, n), view(f, place, n), streams, row % FIELDS,
+             module[MODULE_BETA], fraction, table, clips)
 
 
 @inner
@@ -332,7 +284,7 @@ def window(x, shift, totals, squares):
 @outer
 def relax_chains(
     header, modules, terms, phases, pool, index, stiff, gains, h, burn_in, steps, first, end,
-    units, words, totals, squares, clips, exposed, f, constant, u, z, once, places,
+    units, words, totals, squares, clips, exposed, f, constant, u, kicks, once, places,
 ):
     """Relax chains `first` to `end` - 1 by burn_in + steps steps (numerics 8)."""
     fraction, s, count = header[0], header[1], len(stiff) // 2
@@ -353,7 +305,7 @@ def relax_chains(
             module = view(modules, k * MODULE_WORDS, MODULE_WORDS)
             if module[MODULE_FREE]:
                 field(module, i64(MODULE_CONSTANT), terms, pool, index, gains, places, f, x,
-                      constant, u, z, once, chains, count)
+                      constant, u, once, chains, count)
         for k in range(chains * CLIPS):
             counts[k] += once[k] * (burn_in + steps)
         for step in range(burn_in + steps):
@@ -362,14 +314,27 @@ def relax_chains(
                 start, at = at + 1, at + 1 + phases[at]
                 for k in range(start, at):
                     module = view(modules, phases[k] * MODULE_WORDS, MODULE_WORDS)
-                    field(module, i64(MODULE_VARYING), terms, pool, index, gains, places, constant,
-                          x, f, u, z, counts, chains, count)
+                    if module[MODULE_PBIT]:
+                        # No other module of the phase sees them.
+                        field(module, i64(MODULE_VARYING), terms, pool, index, gains, places,
+                              constant, x, f, u, counts, chains, count)
+                        for c in range(chains):
+                            flip(module, c * count, m, x, f, view(streams, c * STREAMS, STREAMS),
+                                 fraction, table, view(counts, c * CLIPS, CLIPS))
+                    else:
+                        kick(module, streams, kicks, chains, count)
+                        gather(module, i64(MODULE_VARYING), terms, pool, index, gains, places,
+                               constant, x, f, u, counts, chains, count)
                 for k in range(start, at):
                     module = view(modules, phases[k] * MODULE_WORDS, MODULE_WORDS)
-                    for c in range(chains):
-                        update(module, c * count, m, x, f, k2, k4,
-                               view(streams, c * STREAMS, STREAMS), z, fraction, s, table,
-                               view(counts, c * CLIPS, CLIPS))
+                    if not module[MODULE_PBIT]:
+                        base, tiles = module[MODULE_BASE], module[MODULE_VARYING + GROUP_TILES]
+                        settle(view(m, base, 0), view(x, base, 0), view(f, base, 0),
+                               view(k2, base, 0), view(k4, base, 0), view(kicks, base, 0),
+                               count * module[MODULE_DRAWS], view(pool, tiles, 0),
+                               module[MODULE_DIM], view(u, module[MODULE_U], 0),
+                               i64(len(u) // BLOCK), module[MODULE_VARYING + GROUP_INNER], chains,
+                               count, fraction, s, counts)
             if step >= burn_in:
                 for k in range(header[3]):
                     module = view(modules, k * MODULE_WORDS, MODULE_WORDS)

@@ -39,13 +39,14 @@ class Plan:
     modules, terms, phases, pool, index
         As the kernel wants them; `modules` without the codes that settings may change.
     inner
-        Largest inner size of a module's expansion.
+        Inner sizes of all modules' expansions, and room for the tile that overhangs the last.
     """
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.topology = program.topology
-        self._pool: list[NDArray[np.int16]] = []
+        self._pool: list[tuple[int, NDArray[np.int16]]] = []
+        self._words = 0
         self._index: list[NDArray[np.int32]] = [_folded(sigmoid_table())]
         self._terms: list[list[int]] = []
         self.modules = np.zeros((len(self.topology.modules), k.MODULE_WORDS), np.int64)
@@ -67,19 +68,20 @@ class Plan:
                 self._add_group(index, k.MODULE_CONSTANT, clamped=True)
                 self._add_group(index, k.MODULE_VARYING, clamped=False)
         # The kernel reads whole vectors: leave room behind the last one.
-        self._put(np.zeros(2 * ROWS))
+        self._words += 2 * ROWS
         self.terms = np.array(self._terms, np.int64).reshape(-1)
-        words = np.concatenate(self._pool)
-        self.pool = zeros(words.shape, np.int16)
-        self.pool[:] = words
+        self.pool = zeros((self._words,), np.int16)
+        for place, values in self._pool:
+            self.pool[place : place + values.size].reshape(values.shape)[...] = values
         self.index = np.concatenate(self._index)
         del self._pool, self._index
         self.phases = np.array(
             [word for phase in self.topology.phases for word in (len(phase), *phase)], np.int64
         )
-        inner = self.modules[:, [k.MODULE_CONSTANT + k.GROUP_INNER,
-                                 k.MODULE_VARYING + k.GROUP_INNER]]
-        self.inner = max(ROWS, int(inner.max()))
+        inner = np.maximum(self.modules[:, k.MODULE_CONSTANT + k.GROUP_INNER],
+                           self.modules[:, k.MODULE_VARYING + k.GROUP_INNER])
+        self.modules[:, k.MODULE_U] = np.cumsum(inner) - inner
+        self.inner = int(inner.sum()) + ROWS
 
     def header(self, chains: int, gains: NDArray[np.int16]) -> NDArray[np.int64]:
         """Return the header of a call with that many chains per input and these gains."""
@@ -89,16 +91,16 @@ class Plan:
                          len(topology.modules), chains, stride], np.int64)
 
     def scratch(self) -> tuple[NDArray[Any], ...]:
-        """Return a thread's scratch arrays f, constant, u, z, once and places."""
+        """Return a thread's scratch arrays f, constant, u, kicks, once and places."""
         sizes = ((self.count, np.int32), (self.count, np.int32), (self.inner, np.int16),
-                 (k.ROOM, np.int32), (k.CLIPS, np.int64), (1, np.int64))
+                 (self.count, np.int32), (k.CLIPS, np.int64), (1, np.int64))
         return tuple(zeros((k.BLOCK * size,), dtype) for size, dtype in sizes)
 
     def _put(self, values: NDArray[Any]) -> int:
         """Append int16 words to the pool and return their place."""
-        place = sum(map(len, self._pool))
-        self._pool.append(np.zeros(padded(values.size, 2 * ROWS), np.int16))
-        self._pool[-1][: values.size] = values.reshape(-1)
+        place = self._words
+        self._pool.append((place, values))
+        self._words += padded(values.size, 2 * ROWS)
         return place
 
     def _add_group(self, target: int, group: int, *, clamped: bool) -> None:
@@ -212,8 +214,7 @@ def _tiles(matrix: NDArray[np.int16]) -> NDArray[np.int16]:
     rows, columns = matrix.shape
     full = np.zeros((padded(rows, ROWS), padded(columns, COLUMNS)), np.int16)
     full[:rows, :columns] = matrix
-    tiles = full.reshape(len(full) // ROWS, ROWS, -1, 2).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(tiles).reshape(-1)
+    return full.reshape(len(full) // ROWS, ROWS, -1, 2).transpose(0, 2, 1, 3)
 
 
 def _folded(thresholds: tuple[int, ...]) -> NDArray[np.int32]:

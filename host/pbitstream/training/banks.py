@@ -6,7 +6,7 @@ ends; each method takes the bank's own arrays and states of many samples, one ro
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class LowRank:
     rank: int
     mixed: bool = False
 
+    names: ClassVar[tuple[str, ...]] = ("a", "b", "gain")
+
     def gain(self, arrays: Arrays, mix: Values | None) -> Values:
         """Return S of every sample, (samples or 1, rank)."""
         if not self.mixed:
@@ -49,16 +51,30 @@ class LowRank:
         return np.asarray((self.gain(arrays, mix) * (x_t @ arrays["b"])) @ arrays["a"].T)
 
     def gradient(
-        self, arrays: Arrays, x_s: Values, x_t: Values, mix: Values | None
+        self, arrays: Arrays, x_s: Values, x_t: Values, mix: Values | None, samples: int
     ) -> dict[str, Values]:
-        """Return the mean over samples of dE/dA, dE/dB and dE/dS."""
-        n, gain = len(x_s), self.gain(arrays, mix)
-        z_s, z_t = x_s @ arrays["a"], x_t @ arrays["b"]
-        rows = mix if self.mixed and mix is not None else np.ones((n, 1))
+        """Return dE/dA, dE/dB and dE/dS, summed over rows of states and divided by `samples`.
+
+        With one S for all rows they are products of dE/dJ, which is formed first where that is less
+        work.
+        """
+        a, b = arrays["a"], arrays["b"]
+        dim_s, dim_t = len(a), len(b)
+        gain = self.gain(arrays, mix)
+        if not self.mixed and dim_s * dim_t < 2 * (dim_s + dim_t) * self.rank:
+            slope = x_t.T @ x_s / -samples
+            slope_a = slope @ a
+            return {
+                "a": (slope.T @ b) * gain,
+                "b": slope_a * gain,
+                "gain": (b * slope_a).sum(axis=0, keepdims=True),
+            }
+        z_s, z_t = x_s @ a, x_t @ b
+        rows = mix if self.mixed and mix is not None else np.ones((len(x_s), 1))
         return {
-            "a": -x_s.T @ (gain * z_t) / n,
-            "b": -x_t.T @ (gain * z_s) / n,
-            "gain": -rows.T @ (z_s * z_t) / n,
+            "a": x_s.T @ (gain * z_t) / -samples,
+            "b": x_t.T @ (gain * z_s) / -samples,
+            "gain": rows.T @ (z_s * z_t) / -samples,
         }
 
 
@@ -74,6 +90,8 @@ class Band:
     target: int
     offsets: tuple[int, ...]
     dim_s: int
+
+    names: ClassVar[tuple[str, ...]] = ("w",)
 
     def forward(self, arrays: Arrays, x_s: Values, mix: Values | None) -> Values:
         """Return the field at the target."""
@@ -94,15 +112,15 @@ class Band:
         return f
 
     def gradient(
-        self, arrays: Arrays, x_s: Values, x_t: Values, mix: Values | None
+        self, arrays: Arrays, x_s: Values, x_t: Values, mix: Values | None, samples: int
     ) -> dict[str, Values]:
-        """Return the mean over samples of dE/dw, 0 where w is 0."""
+        """Return dE/dw, summed over rows of states and divided by `samples`; 0 where w is 0."""
         del mix
         g = np.zeros_like(arrays["w"])
         for row, offset in zip(g, self.offsets):
             low, high = band_rows(offset, len(row), x_s.shape[1])
             product = x_t[:, low:high] * x_s[:, low + offset : high + offset]
-            row[low:high] = -product.mean(axis=0)
+            row[low:high] = product.sum(axis=0) / -samples
         return {"w": np.where(arrays["w"] == 0, 0.0, g)}
 
 

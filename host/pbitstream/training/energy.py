@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from pbitstream.spec.topology import Module
 from pbitstream.training.banks import LowRank, TrainedBank
@@ -62,10 +62,10 @@ class Parameters:
         start = sum(m.dim for m in self.modules[:module])
         return slice(start, start + self.modules[module].dim)
 
-    def own(self, bank: int) -> dict[str, Values]:
-        """Return a bank's arrays by their short names."""
-        prefix = f"bank{bank}."
-        return {n.removeprefix(prefix): v for n, v in self.arrays.items() if n.startswith(prefix)}
+    def own(self, bank: int, dtype: DTypeLike = np.float64) -> dict[str, Values]:
+        """Return a bank's arrays by their short names, in some precision."""
+        return {name: self.arrays[f"bank{bank}.{name}"].astype(dtype, copy=False)
+                for name in self.banks[bank].names}
 
     def with_arrays(self, arrays: Mapping[str, Values]) -> "Parameters":
         """Return the same substrate with other numbers."""
@@ -74,13 +74,14 @@ class Parameters:
     def field(
         self, x: Values, mix: Values | None = None, *, clamped: tuple[bool, ...] = (False, True)
     ) -> Values:
-        """Return the banks' field of states x (samples, units) at the free units.
+        """Return the banks' field of states x (samples, units) at the free units, as exact as x.
 
         `clamped` says which sources count: free ones (False), clamped ones (True).
         """
         f = np.zeros_like(x)
+        mix = None if mix is None else mix.astype(x.dtype, copy=False)
         for index, bank in enumerate(self.banks):
-            arrays = self.own(index)
+            arrays = self.own(index, x.dtype)
             s, t = self.modules[bank.source], self.modules[bank.target]
             x_s, x_t = x[:, self.part(bank.source)], x[:, self.part(bank.target)]
             if not t.clamped and s.clamped in clamped:
@@ -106,6 +107,8 @@ def energy_gradient(
 ) -> Gradient:
     """Return the mean over samples of dE/dtheta at states x, or of its derivative along v.
 
+    In the precision of x.
+
     Parameters
     ----------
     x
@@ -116,35 +119,38 @@ def energy_gradient(
         Direction v (samples, units): then ``d/de dE/dtheta(x + e v)`` at e = 0 is returned, which
         for v = -lambda is the gradient of a cost; see `true_gradient`.
     less
-        Other states (samples, units), with the same clamps: what they give is subtracted. With one
-        end of a bank clamped that is its gradient at the difference, half the work.
+        Other states y (samples, units), with the same clamps: what they give is subtracted, as
+        ``x_s x_t - y_s y_t = (x - y)_s (x + y)_t / 2 + (x + y)_s (x - y)_t / 2``, so that nothing
+        is lost where they are near. With one end of a bank clamped half of it is 0.
     """
     gradient: Gradient = {}
+    samples, base, change = len(x), x, along
+    if less is not None:
+        base, change = (x + less) / 2, x - less
+    if mix is not None:
+        mix = mix.astype(x.dtype, copy=False)
+    at_source, at_target, rows = base, base, mix
+    if change is not None:
+        at_source, at_target = np.concatenate([change, base]), np.concatenate([base, change])
+        rows = None if mix is None else np.concatenate([mix, mix])
     for index, bank in enumerate(parameters.banks):
         s, t = parameters.part(bank.source), parameters.part(bank.target)
-        arrays = parameters.own(index)
-        if less is not None and parameters.modules[bank.source].clamped:
-            found = bank.gradient(arrays, x[:, s], x[:, t] - less[:, t], mix)
-        elif less is not None:
-            found = bank.gradient(arrays, x[:, s], x[:, t], mix)
-            second = bank.gradient(arrays, less[:, s], less[:, t], mix)
-            found = {name: found[name] - second[name] for name in found}
-        elif along is None:
-            found = bank.gradient(arrays, x[:, s], x[:, t], mix)
+        own = parameters.own(index, x.dtype)
+        if change is not None and less is not None and parameters.modules[bank.source].clamped:
+            found = bank.gradient(own, base[:, s], change[:, t], mix, samples)
         else:
-            first = bank.gradient(arrays, along[:, s], x[:, t], mix)
-            second = bank.gradient(arrays, x[:, s], along[:, t], mix)
-            found = {name: first[name] + second[name] for name in first}
+            found = bank.gradient(own, at_source[:, s], at_target[:, t], rows, samples)
         gradient.update({f"bank{index}.{name}": value for name, value in found.items()})
-    square = x * x
-    if along is None:
-        other = 0.0 if less is None else less
-        rest = other * other
-        gradient.update(h=(other - x).mean(axis=0), k2=(square - rest).mean(axis=0) / 2,
-                        k4=(square * square - rest * rest).mean(axis=0) / 4)
+    square = base * base
+    if change is None:
+        gradient.update(h=-base.mean(axis=0), k2=square.mean(axis=0) / 2,
+                        k4=(square * square).mean(axis=0) / 4)
     else:
-        gradient.update(h=-along.mean(axis=0), k2=(x * along).mean(axis=0),
-                        k4=(square * x * along).mean(axis=0))
+        slope = base * change
+        gradient.update(h=-change.mean(axis=0), k2=slope.mean(axis=0))
+        if less is not None:
+            square += change * change / 4
+        gradient["k4"] = (slope * square).mean(axis=0)
     return gradient
 
 

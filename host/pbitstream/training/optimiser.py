@@ -54,23 +54,39 @@ class Adam:
     def update(self, arrays: Mapping[str, Values], gradient: Arrays) -> Arrays:
         """Return the arrays after one update along `gradient`; names without one stay."""
         self.done += 1
-        norm = math.sqrt(sum(float((g**2).sum()) for g in gradient.values()))
+        norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradient.values()))
         shrink = min(1.0, self.clip / norm) if norm > 0 else 1.0
         rate = self.rate * (1 + math.cos(math.pi * (self.done - 1) / self.iterations)) / 2
         b1, b2 = self.betas
         after = dict(arrays)
         for name, raw in gradient.items():
             g = raw * shrink
-            m = self.first.get(name, np.zeros_like(g)) * b1 + (1 - b1) * g
-            v = self.second.get(name, np.zeros_like(g)) * b2 + (1 - b2) * g * g
-            self.first[name], self.second[name] = m, v
-            step = (m / (1 - b1**self.done)) / (np.sqrt(v / (1 - b2**self.done)) + EPSILON)
-            after[name] = arrays[name] - rate * step
+            if name not in self.first:
+                self.first[name], self.second[name] = np.zeros_like(g), np.zeros_like(g)
+            m, v = self.first[name], self.second[name]
+            # In place: two arrays of scratch, which the last step leaves as the result.
+            step = (1 - b2) * g
+            step *= g
+            v *= b2
+            v += step
+            g *= 1 - b1
+            m *= b1
+            m += g
+            np.divide(v, 1 - b2**self.done, out=step)
+            np.sqrt(step, out=step)
+            step += EPSILON
+            np.divide(m, 1 - b1**self.done, out=g)
+            np.divide(g, step, out=step)
+            step *= rate
+            after[name] = np.subtract(arrays[name], step, out=step)
         return after
 
     def follow(self, arrays: Mapping[str, Values]) -> None:
         """Take the arrays into the moving average, which warms up as 1 / n."""
         decay = min(self.decay, (self.done - 1) / self.done)
         for name, value in arrays.items():
-            old = self.average.get(name, value)
-            self.average[name] = decay * old + (1 - decay) * value
+            if name in self.average:
+                self.average[name] *= decay
+                self.average[name] += (1 - decay) * value
+            else:
+                self.average[name] = value.copy()

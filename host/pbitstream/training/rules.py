@@ -102,7 +102,7 @@ def estimate_gradient(
     found = _mean_difference(parameters, plus, other, batch.mix)
     phases = 1 if rule == "one-sided" else 2
     return Estimate(
-        gradient={name: value / span for name, value in found.items()},
+        gradient={name: np.divide(value, span, dtype=np.float64) for name, value in found.items()},
         free=free,
         nudge=b,
         cost=mean_cost(parameters, batch, free),
@@ -136,10 +136,10 @@ def mean_cost(parameters: Parameters, batch: Batch, settled: Settled) -> float:
 
 def free_drift(parameters: Parameters, settled: Settled, mix: NDArray[np.float64] | None) -> float:
     """Return the rms of dE/dx over free units at the end of a relaxation; 0 at a fixed point."""
-    x = settled.x[-1]
-    arrays = parameters.arrays
-    slope = (arrays["k2"] + arrays["k4"] * x * x) * x - arrays["h"] - parameters.field(x, mix)
-    return float(np.sqrt((slope[:, parameters.free] ** 2).mean()))
+    x = settled.compact[-1]
+    k2, k4, h = (parameters.arrays[name].astype(x.dtype, copy=False) for name in ("k2", "k4", "h"))
+    slope = (k2 + k4 * x * x) * x - h - parameters.field(x, mix)
+    return float(np.sqrt((slope[:, parameters.free] ** 2).mean(dtype=np.float64)))
 
 
 def cosine(a: Gradient, b: Gradient, names: list[str] | None = None) -> float:
@@ -154,7 +154,8 @@ def _mean_difference(
 ) -> Gradient:
     """Return g at the states of `high` less g at those of `low`, each the mean over segments."""
     if len(high.x) == len(low.x):
-        return _mean([energy_gradient(parameters, x, mix, less=y) for x, y in zip(high.x, low.x)])
+        return _mean([energy_gradient(parameters, x, mix, less=y)
+                      for x, y in zip(high.compact, low.compact)])
     above, below = (_mean([energy_gradient(parameters, x, mix) for x in settled.x])
                     for settled in (high, low))
     return {name: above[name] - below[name] for name in above}

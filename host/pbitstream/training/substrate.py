@@ -50,11 +50,19 @@ class Settled:
         What the substrate needs to go on from here.
     clips
         Clipped operations of any kind; always 0 in float.
+    single
+        Whether float32 holds every state exactly, as it does 24-bit codes.
     """
 
     x: Values
     memory: Any
     clips: int = 0
+    single: bool = False
+
+    @property
+    def compact(self) -> NDArray[Any]:
+        """States in the least precision that holds them exactly."""
+        return self.x.astype(np.float32 if self.single else np.float64, copy=False)
 
 
 class Substrate(Protocol):
@@ -151,6 +159,8 @@ class DeviceSubstrate:
         self.x_max = x_max
         self._parameters: Parameters | None = None
         self._scales: dict[int, Values] = {}
+        #: The gains of the minibatch that was relaxed last, which the next phase has too.
+        self._mixed: tuple[Batch, Values | None] | None = None
 
     def load(self, parameters: Parameters) -> None:
         """Quantise and load; a step too large for the quartic term is run, and clips counted."""
@@ -158,7 +168,7 @@ class DeviceSubstrate:
             parameters, self.dt_shift, self.temperature, self.x_max
         )
         self.device.load(program, force=True)
-        self._parameters = parameters
+        self._parameters, self._mixed = parameters, None
 
     def applied(self, nudge: float) -> float:
         """Return the multiple of 2^-10 nearest to a nudge, not zero: the codes of k2."""
@@ -173,14 +183,17 @@ class DeviceSubstrate:
         if p is None:
             raise SpecError("no parameters are loaded")
         out = p.part(batch.output)
-        h = np.tile(p.arrays["h"], (len(batch), 1))
-        h[:, out] += nudge * batch.target
-        np.clip(h, BIAS.value(BIAS.lowest), BIAS.value(BIAS.highest), out=h)
+        limits = BIAS.value(BIAS.lowest), BIAS.value(BIAS.highest)
+        h = np.tile(np.clip(p.arrays["h"], *limits), (len(batch), 1))
+        h[:, out] = np.clip(p.arrays["h"][out] + nudge * batch.target, *limits)
         k2 = np.full(len(p.modules), np.nan)
         k2[batch.output] = p.arrays["k2"][out][0] + nudge
-        gains = self._gains(p, batch)
+        if self._mixed is None or self._mixed[0] is not batch:
+            self._mixed = batch, self._gains(p, batch)
+        gains = self._mixed[1]
         state: State | None = None if start is None else start.memory
-        ends, clips = [], 0
+        ends: list[Values] = []
+        clips = 0
         for segment in range(self.segments):
             length = _length(steps, segment, self.segments)
             if length == 0:
@@ -191,9 +204,10 @@ class DeviceSubstrate:
                 gains=gains, settings=Settings(k2=k2),
             )
             state = readout.state
-            ends.append(state.units * STATE.value(1))
+            ends.append(np.asarray(state.units * STATE.value(1), np.float64))
             clips += sum(readout.saturated.values())
-        return Settled(np.stack(ends), state, clips)
+        x = np.stack(ends) if len(ends) > 1 else ends[0][None]
+        return Settled(x, state, clips, single=True)
 
     def _gains(self, p: Parameters, batch: Batch) -> Values | None:
         if batch.mix is None:

@@ -142,7 +142,8 @@ class Trainer:
     @property
     def averaged(self) -> Parameters:
         """The moving average of the parameters, which is what a run is for."""
-        return self.parameters.with_arrays({**self.parameters.arrays, **self.adam.average})
+        average = {name: array.copy() for name, array in self.adam.average.items()}
+        return self.parameters.with_arrays({**self.parameters.arrays, **average})
 
     def run(
         self,
