@@ -14,13 +14,15 @@ STANDARD = set(sys.stdlib_module_names)
 
 #: What numba compiles.
 KERNELS = {f"pbitstream.emulator.{name}" for name in (
-    "bitsliced", "chain_words", "dense_kernels", "kernels", "lanes", "planes", "vectors")}
+    "bitsliced", "chain_words", "decisions", "dense_kernels", "dense_lookups", "dense_vectors",
+    "kernels", "lanes", "planes", "sums", "vectors", "wide")}
 CLI = "pbitstream.cli"
 #: A class of dimod's, imported by whoever has dimod.
 FACES = {"pbitstream.sampling.dimod_sampler"}
 #: Modules that import the compiled kernels; the rest of the package imports those where used.
 COMPILED = KERNELS | {f"pbitstream.emulator.{name}" for name in (
-    "compiled", "dense_engine", "grouped", "levels", "plan")}
+    "compiled", "dense_engine", "dense_groups", "grouped", "inputs", "levels", "plan",
+    "sliced_groups")}
 
 
 def under(name: str, *packages: str) -> bool:

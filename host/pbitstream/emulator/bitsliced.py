@@ -1,8 +1,9 @@
 """The bit-sliced kernel: p-bits whose fields take few values, 64 chains in every word.
 
-One logical operation on a plane serves 8 units of 64 chains. The noise is that of every other
-kernel: 64 planes are the words of 8 streams of 64 chains, and an update compares 16 of them with
-the thresholds of all levels a field can have, one operation per bit and threshold.
+One logical operation on a plane serves 8 units of 64 chains; `pbitstream.emulator.wide` is the twin
+for calls of many chains. The noise is that of every other kernel: 64 planes are the words of 8
+streams of 64 chains, and an update compares 16 of them with the thresholds of all levels a field
+can have, one operation per bit and threshold.
 
 A level is a field in units of the program's own step: n = field / unit for the unit that divides
 every weight and bias, or n/2 where all n of a module are even, or (n-1)/2 where all are odd. If
@@ -29,8 +30,9 @@ then gathered ones), noise as planes [16][64][8], counters. Scratch of a thread:
 
 import numpy as np
 
-from pbitstream.emulator import planes
+from pbitstream.emulator import decisions, planes, sums
 from pbitstream.emulator.chain_words import (
+    CHAINS,
     FREE_DIM,
     FREE_PLACE,
     FREE_WORDS,
@@ -41,16 +43,18 @@ from pbitstream.emulator.chain_words import (
 )
 from pbitstream.spec.noise import FIELD_BITS, FIELDS, STREAMS
 
-__all__ = ["SLICED_CARRY", "SLICED_THREE", "SLICED_THRESHOLDS", "SLICED_WORDS",
-           "relax_group", "slice_noise"]
+__all__ = ["BLOCK", "GROUP", "LEAF", "SLICED_CARRY", "SLICED_THREE", "SLICED_THRESHOLDS",
+           "SLICED_WORDS", "STREAM_BLOCK", "name_leaves", "relax_group", "slice_noise"]
 
 #: Place of the first threshold, whether there are three levels, -1 to carry a sign.
 SLICED_THRESHOLDS, SLICED_THREE, SLICED_CARRY, SLICED_WORDS = range(FREE_WORDS, FREE_WORDS + 4)
 BLOCK = 8
 WORD_BITS = FIELDS * FIELD_BITS
-#: Units that the four fields of 128 words serve, and words of 8 streams' planes.
+#: Units that the four fields of 128 words serve, and words of the planes of 64 bits.
 GROUP = FIELDS * STREAMS
 STREAM_BLOCK = BLOCK * WORD_BITS
+#: Levels that a leaf of `decide` tells apart.
+LEAF = 8
 
 u64 = np.uint64
 ONE = u64(1)
@@ -73,22 +77,26 @@ def transpose(words):
 
 
 @outer
-def slice_noise(noise, first, end, planes_of, scratch, back):
-    """Turn the words of chains `first` to `end` - 1 into planes, or planes `back` into words."""
-    for block in range(STREAMS // BLOCK):
+def slice_noise(noise, first, end, planes_of, scratch, width, back):
+    """Turn the words of chains `first` to `end` - 1 into planes, or planes `back` into words.
+
+    A plane has `width` words of a stream, each of 64 chains: 1 or 8.
+    """
+    for block in range(STREAMS * width // BLOCK):
         at = block * STREAM_BLOCK
         for i in range(STREAM_BLOCK):
             scratch[i] = planes_of[at + i] if back else u64(0)
         if back:
             transpose(scratch)
-        for chain in range(first, end):
-            source = chain * STREAMS + block * BLOCK
-            for lane in range(BLOCK):
-                place = (chain - first) * BLOCK + lane
+        for lane in range(BLOCK):
+            stream = (block * BLOCK + lane) // width
+            low = first + lane % width * CHAINS
+            for chain in range(low, min(low + CHAINS, end)):
+                place = (chain - low) * BLOCK + lane
                 if back:
-                    noise[source + lane] = scratch[place]
+                    noise[chain * STREAMS + stream] = scratch[place]
                 else:
-                    scratch[place] = noise[source + lane]
+                    scratch[place] = noise[chain * STREAMS + stream]
         if not back:
             transpose(scratch)
             for i in range(STREAM_BLOCK):
@@ -102,12 +110,12 @@ def name_leaves(modules, thresholds, at, leaves, table, digits):
     for k in range(len(modules)):
         low = modules[k, SLICED_THRESHOLDS]
         for bit in range(FIELD_BITS):
-            for leaf in range(0, levels, 4):
+            for leaf in range(0, levels, LEAF):
                 name = u64(0)
-                for t in range(4):
+                for t in range(LEAF):
                     one = u64(thresholds[at + low + leaf + t]) >> u64(bit) & ONE
                     name |= one << u64(t)
-                leaves[(low * FIELD_BITS + bit * levels + leaf) // 4] = name
+                leaves[(low * FIELD_BITS + bit * levels + leaf) // LEAF] = name
             for t in range(2):
                 one = u64(thresholds[at + low + 1 + t]) >> u64(bit) & ONE
                 table[(k * FIELD_BITS + bit) * 2 + t] = u64(0) - one
@@ -118,7 +126,7 @@ def update(modules, k, first, places, flips, present, start, gathered, sources, 
            words, noise, numbers, functions, spare, size, digits):
     """Update module k (numerics 6 and 7)."""
     base, dim, carry = modules[k, FREE_PLACE], modules[k, FREE_DIM], modules[k, SLICED_CARRY]
-    low = modules[k, SLICED_THRESHOLDS] * FIELD_BITS // 4
+    low = modules[k, SLICED_THRESHOLDS] * FIELD_BITS // LEAF
     zero = spare[STREAM_BLOCK]
     count = len(digits)
     for stream in range(0, min(STREAMS, dim), BLOCK):
@@ -136,17 +144,14 @@ def update(modules, k, first, places, flips, present, start, gathered, sources, 
                 source = gathered[block]
                 for word in range(gathered[block + 1] - source):
                     words[size + word] = words[sources[source + word]]
-                planes.field(words, places, flips, present, first, block * count, start,
-                             block * count, carry, numbers, row * count * BLOCK,
-                             digits)
-            if rows == FIELDS and modules[k, SLICED_THREE]:
-                planes.decide_three_levels(noise, at, numbers, 0, table, k * FIELD_BITS * 2, words,
-                                           base + i, STREAMS, digits)
+                sums.field(words, places, flips, present, first, block * count, start,
+                           block * count, carry, numbers, row * count * BLOCK, digits)
+            if rows > 1 and modules[k, SLICED_THREE]:
+                decisions.decide_three_levels(noise, at, numbers, table, k * FIELD_BITS * 2, words,
+                                              base + i, STREAMS, rows, digits)
             else:
-                for row in range(rows):
-                    planes.decide(noise, at + row * FIELD_BITS * BLOCK, numbers,
-                                  row * count * BLOCK, leaves, low, functions, words,
-                                  base + i + row * STREAMS, digits)
+                decisions.decide(noise, at, numbers, leaves, low, functions, words, base + i,
+                                 STREAMS, rows, digits)
             if partly:
                 for word in range(STREAM_BLOCK):
                     if word % BLOCK >= dim - i:

@@ -1,26 +1,27 @@
-"""Chains in groups of 64: the spins of a unit in one word, a bit per chain.
+"""Chains in groups: 64 spins of a unit in a word, a bit per chain.
 
-What the kernels of p-bits in groups share: groups into words and back, and window sums. The words
-of a group hold the free modules one behind another, each from a multiple of eight on; columns
-`FREE_*` of a table of modules say where. Lanes without a chain hold zeros, and zero noise, which
-stays zero.
+What the kernels of p-bits in groups share: groups into words and back, and window sums. A unit has
+`width` words in a row, each of 64 chains. Words of a group hold the free modules one behind
+another, each from a multiple of eight units on; columns `FREE_*` of a table of modules say where.
+Lanes without a chain hold zeros, and zero noise, which stays zero.
 """
 
 import numpy as np
 from numba import njit
 
 from pbitstream.emulator import planes
+from pbitstream.emulator.vectors import view
 from pbitstream.spec.noise import GOLDEN, MIX_MULTIPLIERS, MIX_SHIFTS, STREAMS
 
-__all__ = ["CHAINS", "FREE_DIM", "FREE_PLACE", "FREE_UNIT", "FREE_WORDS", "HISTORY", "fill",
-           "inner", "outer", "record", "settle", "spill"]
+__all__ = ["CHAINS", "FREE_DIM", "FREE_PLACE", "FREE_UNIT", "FREE_WORDS", "HISTORY", "NEAR",
+           "fill", "inner", "outer", "record", "settle", "spill"]
 
-#: Chains of a group, and steps of a window that are kept before they are added up.
+#: Chains of a word, and steps of a window that are kept before they are added up.
 CHAINS = 64
 HISTORY = 7
-#: Units whose sums stay in the nearest cache.
-NEAR = 1024
-#: Columns of a table of free modules: first word, dim, first unit; a kernel's own follow.
+#: Units whose words, counters and sums stay in a near cache.
+NEAR = 256
+#: Columns of a table of free modules: place of the first unit, dim, first unit; a kernel's follow.
 FREE_PLACE, FREE_DIM, FREE_UNIT, FREE_WORDS = range(4)
 
 # As in `pbitstream.emulator.kernels`: every array is the caller's.
@@ -45,7 +46,7 @@ def mix(z):
 
 
 @outer
-def fill(modules, count, seed, first_chain, fresh, units, noise, first, end, words):
+def fill(modules, count, seed, first_chain, fresh, units, noise, first, end, words, width):
     """Put the spins of chains `first` to `end` - 1, of `count` units each, into words.
 
     With `fresh` they are those of a reset, and the streams' first states are written to `noise`;
@@ -53,12 +54,13 @@ def fill(modules, count, seed, first_chain, fresh, units, noise, first, end, wor
     """
     words[:] = 0
     for chain in range(first, end):
-        lane, stream = u64(chain - first), chain * STREAMS
+        word, lane = (chain - first) // CHAINS, u64((chain - first) % CHAINS)
+        stream = chain * STREAMS
         if fresh:
             start = u64(first_chain + chain) * u64(STREAMS) + ONE
             for s in range(STREAMS):
-                word = mix(seed + GOLDEN_WORD * (start + u64(s)))
-                noise[stream + s] = word if word else GOLDEN_WORD
+                state = mix(seed + GOLDEN_WORD * (start + u64(s)))
+                noise[stream + s] = state if state else GOLDEN_WORD
         for k in range(len(modules)):
             place, dim = modules[k, FREE_PLACE], modules[k, FREE_DIM]
             unit = chain * count + modules[k, FREE_UNIT]
@@ -66,32 +68,43 @@ def fill(modules, count, seed, first_chain, fresh, units, noise, first, end, wor
                 for low in range(0, dim, STREAMS):
                     row = u64(low // STREAMS)
                     for i in range(min(STREAMS, dim - low)):
-                        words[place + low + i] |= (mix(noise[stream + i] + row) & ONE) << lane
+                        bit = mix(noise[stream + i] + row) & ONE
+                        words[(place + low + i) * width + word] |= bit << lane
             else:
                 for i in range(dim):
-                    words[place + i] |= u64(units[unit + i]) << lane
+                    words[(place + i) * width + word] |= u64(units[unit + i]) << lane
 
 
 @outer
-def spill(modules, count, words, counters, size, digits, steps, first, end, units, sums):
+def spill(modules, count, words, counters, size, digits, steps, first, end, units, sums, width,
+          near):
     """Write the spins and window sums of chains `first` to `end` - 1; the reverse of `fill`.
 
-    A sum is twice the ones that were counted, less the `steps` of the window.
+    A sum is twice the ones that were counted, less the `steps` of the window. `near` has room for
+    `NEAR` words of spins and of every digit.
     """
-    for chain in range(first, end):
-        lane = u64(chain - first)
+    for start in range(first, end, CHAINS):
+        word = (start - first) // CHAINS
         for k in range(len(modules)):
-            place, dim = modules[k, FREE_PLACE], modules[k, FREE_DIM]
-            unit = chain * count + modules[k, FREE_UNIT]
+            dim = modules[k, FREE_DIM]
             for low in range(0, dim, NEAR):
-                high = min(dim, low + NEAR)
-                for i in range(low, high):
-                    units[unit + i] = (words[place + i] >> lane) & ONE
-                    sums[unit + i] = -steps
-                for q in range(digits):
-                    for i in range(low, high):
-                        bit = (counters[q * size + place + i] >> lane) & ONE
-                        sums[unit + i] += i64(bit) << (q + 1)
+                n = min(dim - low, NEAR)
+                place = (modules[k, FREE_PLACE] + low) * width + word
+                for i in range(n):
+                    near[i] = words[place + i * width]
+                    for q in range(digits):
+                        near[(q + 1) * NEAR + i] = counters[q * size + place + i * width]
+                for chain in range(start, min(start + CHAINS, end)):
+                    lane, unit = u64(chain - start), chain * count + modules[k, FREE_UNIT] + low
+                    of_units, of_sums = view(units, unit, n), view(sums, unit, n)
+                    spins = view(near, 0, n)
+                    for i in range(n):
+                        of_units[i] = (spins[i] >> lane) & ONE
+                        of_sums[i] = -steps
+                    for q in range(digits):
+                        ones = view(near, (q + 1) * NEAR, n)
+                        for i in range(n):
+                            of_sums[i] += i64((ones[i] >> lane) & ONE) << (q + 1)
 
 
 @inner

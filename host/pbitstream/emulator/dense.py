@@ -15,8 +15,8 @@ __all__ = ["ROWS", "crowded", "dense_matrix", "entries_of", "pays", "supports"]
 #: A bank is dense if at least one weight in so many is stored: products of a matrix are an order
 #: of magnitude faster than a walk over entries, and zeros cost no more memory than indices would.
 FILL = 8
-#: Weights per unit above which keeping sums beats the engines of 64 chains, whose work grows with
-#: every weight while only a share of the spins turns.
+#: Weights per unit above which keeping sums beats the engines of 64 chains that add or count every
+#: weight, while only a share of the spins turns.
 CROWD = 256
 #: Units of a tile of the engine of dense p-bits, to which a bank's are padded.
 ROWS = 128
@@ -47,7 +47,7 @@ def supports(topology: Topology) -> bool:
 
 
 def crowded(topology: Topology) -> bool:
-    """Return whether units have so many weights that chains are better run one by one."""
+    """Return whether units have so many weights that only look-ups beat chains one by one."""
     entries = sum(bank.entries for bank in topology.banks if isinstance(bank, SparseBank))
     return 2 * entries > CROWD * topology.units
 

@@ -16,7 +16,7 @@ from pbitstream.devices.call import Call, Sums, prepare, to_readout
 from pbitstream.devices.protocol import Device, Readout, State
 from pbitstream.emulator import oracle
 from pbitstream.emulator.batched import relax_batch
-from pbitstream.emulator.dense import crowded, supports
+from pbitstream.emulator.dense import supports
 from pbitstream.emulator.noise import reset_spins, seed_streams
 from pbitstream.emulator.pbit_plan import qualifies
 from pbitstream.errors import DeviceError, MissingExtraError, SpecError
@@ -36,8 +36,9 @@ class Emulator:
     """Bit-exact software device; implements `pbitstream.devices.protocol.Device`.
 
     Compiled, chains run in blocks of 8; or 64 at a time, where the free modules are all of p-bits
-    in bands and sparse banks, no field could reach the limit of its 18 bits, and chains are enough:
-    3 of an input on each thread for couplings +-J, 20 for any weights. The bits are the same; see
+    in bands and sparse banks, and chains are enough: 3 of an input on each thread for couplings
+    +-J, 20 for any weights, 4 for dense ones between small modules. Unless weights are dense, no
+    field may reach the limit of its 18 bits then. The bits are the same; see
     `pbitstream.emulator.grouped`.
 
     Parameters
@@ -135,7 +136,7 @@ class Emulator:
             compiled = Dense(program, self.threads)
         else:
             compiled = Compiled(program, self.threads)
-        if not qualifies(program.topology) or crowded(program.topology):
+        if not qualifies(program.topology):
             return lambda call: compiled.relax(call, initial_state(program, call))
         with kernels_cached():
             from pbitstream.emulator.grouped import Grouped

@@ -1,13 +1,15 @@
-"""The emulator's engine for many chains of p-bits: groups of 64 chains over threads.
+"""The emulator's engine for many chains of p-bits: groups of 64 or 512 chains over threads.
 
-Chains of an input stand in groups of 64, one bit of every word each. A group goes through the whole
-schedule before the next begins, so that what it works on stays in the cache. Two kernels run
-groups: `pbitstream.emulator.bitsliced` where fields take few values, else
-`pbitstream.emulator.lanes`.
+Chains of an input stand in groups, one bit of every word each. A group goes through the whole
+schedule before the next begins, so that what it works on stays in the cache. Four kernels run
+groups: `pbitstream.emulator.bitsliced` where fields take few values, its twin
+`pbitstream.emulator.wide` where chains are many as well, `pbitstream.emulator.dense_lookups` where
+weights are dense, else `pbitstream.emulator.lanes`.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from threading import Event
 from typing import Any, TypeAlias
@@ -17,14 +19,17 @@ from numpy.typing import NDArray
 
 from pbitstream.devices.call import Call, Sums
 from pbitstream.devices.protocol import CLIP_NAMES, State
-from pbitstream.emulator import bitsliced, lanes
-from pbitstream.emulator.chain_words import CHAINS, FREE_WORDS, HISTORY, fill, spill
-from pbitstream.emulator.levels import SlicedTables, Slicer
+from pbitstream.emulator import lanes
+from pbitstream.emulator.chain_words import CHAINS, FREE_WORDS, HISTORY, NEAR, fill, spill
+from pbitstream.emulator.dense import crowded, supports
+from pbitstream.emulator.dense_groups import Lookups, LookupTables, lookup_tables, may_look_up
+from pbitstream.emulator.levels import Slicer
 from pbitstream.emulator.pbit_plan import PbitPlan
+from pbitstream.emulator.sliced_groups import Sliced, WideSliced
 from pbitstream.program import Program
-from pbitstream.spec.noise import FIELD_BITS, FIELDS, STREAMS, mix
+from pbitstream.spec.noise import STREAMS, mix
 from pbitstream.spec.sigmoid import THRESHOLD_BITS, sigmoid_table
-from pbitstream.spec.words import EXPOSED, STATE
+from pbitstream.spec.words import COUNTER_BITS, EXPOSED, STATE
 
 __all__ = ["Grouped"]
 
@@ -33,7 +38,14 @@ __all__ = ["Grouped"]
 SLICE = 2_000_000
 #: How many chains run one by one in the time of a group, by the digits of its levels; measured.
 SLICED_COST = {4: 3, 5: 4, 6: 6, 7: 7, 8: 9}
+#: How many groups of 64 chains run in the time of one of 512, measured; of a program with more
+#: words of spins those of 512 leave the cache.
+WIDE_COST, WIDE_MOST = 7, 1 << 15
 LANES_COST = 20
+#: The same by look-ups, where tables leave the near cache; and where chains one by one walk over so
+#: many weights of a unit.
+CROWDED_COST, WALK_COST, WALK = 28, 4, 16
+CLIP_FIELD = CLIP_NAMES.index("field")
 #: Vectors start at multiples of so many bytes.
 ALIGNMENT = 64
 
@@ -42,7 +54,7 @@ Words = NDArray[np.uint64]
 
 
 class Grouped:
-    """Runs calls of one program of p-bits, 64 chains at a time.
+    """Runs calls of one program of p-bits, 64 or 512 chains at a time.
 
     Parameters
     ----------
@@ -53,80 +65,88 @@ class Grouped:
     """
 
     def __init__(self, program: Program, threads: int) -> None:
-        self.plan = PbitPlan(program)
-        self.slicer = Slicer(self.plan)
+        self.program = program
         self.threads = threads
+        self.crowded = crowded(program.topology)
+        self.may_look_up = may_look_up(program.topology)
+
+    # All made when a call has chains enough: a lone chain never needs them.
+    @cached_property
+    def plan(self) -> PbitPlan:
+        """The program's edges."""
+        return PbitPlan(self.program)
+
+    @cached_property
+    def slicer(self) -> Slicer:
+        """Maker of the bit-sliced kernel's tables."""
+        return Slicer(self.plan)
+
+    @cached_property
+    def lookups(self) -> LookupTables | None:
+        """Tables of sums to look up, None where adding weights is faster."""
+        return lookup_tables(self.plan) if self.may_look_up else None
+
+    @cached_property
+    def lookups_cost(self) -> int:
+        """How many chains run one by one in the time of a group that looks up."""
+        if self.crowded:
+            return CROWDED_COST
+        walked = len(self.plan.weights) >= WALK * int(self.plan.free.sum())
+        return WALK_COST if walked and not supports(self.program.topology) else LANES_COST
 
     def relax(self, call: Call) -> Sums | None:
         """Run all chains of a call, in O(units * chains) memory.
 
-        None, and nothing has been run, where one by one is faster or a field could be clipped.
+        None, and nothing has been run, where one by one is faster, or a field could be clipped and
+        the kernel does not count that.
         """
-        if not self._faster(call, min(SLICED_COST.values())):
+        kernel = self._kernel(call)
+        if kernel is None:
             return None
-        constants = self.plan.constants(call)
-        if self.plan.clips(constants):
-            return None
-        rows = list(call.rows)
-        beta = np.stack([row.beta for row in rows]).astype(np.int64)
-        steps = np.array([(row.burn_in, row.steps) for row in rows], np.int64).reshape(-1)
-        tables = self.slicer.tables(constants, beta)
-        kernel: _Kernel
-        if not self._faster(call, LANES_COST if tables is None else SLICED_COST[tables.digits]):
-            return None
-        if tables is None:
-            kernel = _Lanes(self.plan, constants, beta, steps)
-        else:
-            kernel = _Sliced(self.plan, tables, steps)
         run = _Run(self.plan, call, kernel)
         run.over_threads(self.threads)
         return run.sums()
 
+    def _kernel(self, call: Call) -> "_Kernel | None":
+        """Return the kernel that is fastest for a call, None if none is."""
+        if self.crowded and not self.may_look_up:
+            return None
+        if not self._faster(call, CROWDED_COST if self.crowded else min(SLICED_COST.values())):
+            return None
+        constants = self.plan.constants(call)
+        clips = self.plan.clips(constants)
+        rows = list(call.rows)
+        beta = np.stack([row.beta for row in rows]).astype(np.int64)
+        steps = np.array([(row.burn_in, row.steps) for row in rows], np.int64).reshape(-1)
+        tables = None if clips else self.slicer.tables(constants, beta, self._wide(call))
+        if tables is not None:
+            faster = self._faster(call, SLICED_COST[tables.digits])
+            kind = WideSliced if self._wide(call) else Sliced
+            return kind(self.plan, tables, steps) if faster else None
+        if self._faster(call, self.lookups_cost) and self.lookups is not None:
+            return Lookups(self.plan, self.lookups, constants, beta, steps)
+        if clips or self.crowded or not self._faster(call, LANES_COST):
+            return None
+        return _Lanes(self.plan, constants, beta, steps)
+
     def _faster(self, call: Call, cost: int) -> bool:
         """Return whether groups that cost so many chains are done before the chains are."""
-        groups = call.inputs * -(-call.chains // CHAINS)
-        return -(-groups // self.threads) * cost <= -(-call.total_chains // self.threads)
+        return self._share(call, CHAINS) * cost <= self._share(call, 1)
 
+    def _share(self, call: Call, chains: int) -> int:
+        """Return the most groups of so many chains that a thread has."""
+        return -(-call.inputs * -(-call.chains // chains) // self.threads)
 
-class _Sliced:
-    """The bit-sliced kernel for one call."""
-
-    weight = 1
-
-    def __init__(self, plan: PbitPlan, tables: SlicedTables, steps: Integers) -> None:
-        self.tables, self.steps, self.size = tables, steps, plan.size
-        self.modules = tables.modules
-        #: Words behind the spins.
-        self.room = int(np.diff(tables.inputs.gathered).max())
-        self.digits = (0,) * tables.digits
-
-    def scratch(self) -> tuple[NDArray[Any], ...]:
-        """Return a thread's leaves, table, numbers, functions and spare."""
-        count, digits = len(self.modules), self.tables.digits
-        return (np.zeros(FIELD_BITS * count << (digits - 3), np.uint8),
-                _aligned(FIELD_BITS * count * 2), _aligned(FIELDS * digits * 8), _aligned(16 * 8),
-                _aligned(CHAINS * 8 + 1))
-
-    def turn_noise(self, streams: Words, first: int, end: int, noise: Words,
-                   scratch: tuple[NDArray[Any], ...], back: bool) -> None:
-        """Put streams of chains into a group's noise, or back."""
-        bitsliced.slice_noise(streams, first, end, noise, scratch[-1], back)
-
-    def relax(self, number: int, position: Integers, budget: int, group: tuple[Words, ...],
-              scratch: tuple[NDArray[Any], ...], counted: int) -> None:
-        """Relax a group of input `number` by at most `budget` steps."""
-        tables, inputs = self.tables, self.tables.inputs
-        bitsliced.relax_group(
-            tables.modules, inputs.first, inputs.places, inputs.flips, inputs.present,
-            tables.start[number], inputs.gathered, inputs.sources, tables.thresholds, self.steps,
-            position, budget, *group, *scratch, self.size, counted, self.digits,
-        )
+    def _wide(self, call: Call) -> bool:
+        """Return whether groups of 512 chains are done before those of 64."""
+        share = self._share(call, CHAINS * WideSliced.width)
+        return self.plan.size <= WIDE_MOST and share * WIDE_COST < self._share(call, CHAINS)
 
 
 class _Lanes:
     """The kernel of any weights for one call."""
 
-    room, weight = 0, 4
+    room, weight, width = 0, 4, 1
 
     def __init__(self, plan: PbitPlan, constants: Integers, beta: Integers,
                  steps: Integers) -> None:
@@ -157,7 +177,7 @@ class _Lanes:
         lanes.turn_noise(streams, first, end, noise, back)
 
     def relax(self, number: int, position: Integers, budget: int, group: tuple[Words, ...],
-              scratch: tuple[NDArray[Any], ...], counted: int) -> None:
+              clipped: Integers, scratch: tuple[NDArray[Any], ...], counted: int) -> None:
         """Relax a group of input `number` by at most `budget` steps."""
         lanes.relax_group(
             self.modules, self.first, self.sources, self.weights, self.start[number], self.beta,
@@ -166,7 +186,7 @@ class _Lanes:
         )
 
 
-_Kernel: TypeAlias = _Sliced | _Lanes
+_Kernel: TypeAlias = Sliced | _Lanes | Lookups
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +206,7 @@ class _Run:
         chains, units = call.total_chains, plan.topology.units
         self.units = np.empty((chains, units), np.int32)
         self.totals = np.zeros((chains, units), np.int64)
+        self.clips = np.zeros((chains, len(CLIP_NAMES)), np.int64)
         if call.state is None:
             self.noise = np.empty((chains, STREAMS), np.uint64)
         else:
@@ -197,10 +218,11 @@ class _Run:
                 part = plan.topology.units_of(index)
                 held = np.repeat(call.clamp[:, part], call.chains, axis=0)
                 self.units[:, part] = held > 0 if module.kind == "pbit" else held << shift
+        chains_of_group = CHAINS * kernel.width
         self.groups = [
-            _Group(number, first, min(first + CHAINS, (number + 1) * call.chains))
+            _Group(number, first, min(first + chains_of_group, (number + 1) * call.chains))
             for number in range(call.inputs)
-            for first in range(number * call.chains, (number + 1) * call.chains, CHAINS)
+            for first in range(number * call.chains, (number + 1) * call.chains, chains_of_group)
         ]
         self.stop = Event()
 
@@ -221,18 +243,20 @@ class _Run:
                 raise
 
     def sums(self) -> Sums:
-        """Return the results; squares of spins are the steps, and nothing was clipped."""
+        """Return the results; squares of spins are the steps."""
         squares = np.zeros(self.totals.shape, np.int64)
         if self.call.moments:
             squares[:, self.plan.free] = self.call.steps
-        clips = np.zeros((len(self.totals), len(CLIP_NAMES)), np.int64)
-        return Sums(self.totals, squares, State(self.units, self.noise), clips)
+        return Sums(self.totals, squares, State(self.units, self.noise), self.clips)
 
     def _run(self, groups: list[_Group]) -> None:
-        call, kernel, size, count = self.call, self.kernel, self.plan.size, self.units.shape[1]
+        call, kernel, count = self.call, self.kernel, self.units.shape[1]
+        size, chains = self.plan.size * kernel.width, CHAINS * kernel.width
         counted = max(3, call.steps.bit_length())
-        words, noise = _aligned(size + kernel.room), _aligned(STREAMS * CHAINS)
+        words, noise = _aligned(size + kernel.room), _aligned(STREAMS * chains)
         counters, history = _aligned(counted * size), _aligned(HISTORY * size)
+        near = _aligned((1 + counted) * NEAR)
+        clipped, limit = np.zeros(chains, np.int64), (1 << COUNTER_BITS) - 1
         scratch = kernel.scratch()
         units, streams, totals = (self.units.reshape(-1), self.noise.reshape(-1),
                                   self.totals.reshape(-1))
@@ -242,16 +266,17 @@ class _Run:
                 return
             first, end = group.first, group.end
             fill(kernel.modules, count, np.uint64(mix(call.seed)), call.first_chain,
-                 call.state is None, units, streams, first, end, words)
+                 call.state is None, units, streams, first, end, words, kernel.width)
             kernel.turn_noise(streams, first, end, noise, scratch, False)
-            counters[:] = 0
+            counters[:], clipped[:] = 0, 0
             position = np.zeros(2, np.int64)
             while 2 * position[0] < len(kernel.steps) and not self.stop.is_set():
                 kernel.relax(group.number, position, budget,
-                             (words, noise, counters, history), scratch, counted)
+                             (words, noise, counters, history), clipped, scratch, counted)
             kernel.turn_noise(streams, first, end, noise, scratch, True)
-            spill(kernel.modules, count, words, counters, size, counted, call.steps, first, end,
-                  units, totals)
+            spill(kernel.modules, count, words, counters, size, call.steps.bit_length(), call.steps,
+                  first, end, units, totals, kernel.width, near)
+            self.clips[first:end, CLIP_FIELD] = np.minimum(clipped[: end - first], limit)
 
 
 def _aligned(count: int, dtype: Any = np.uint64) -> NDArray[Any]:

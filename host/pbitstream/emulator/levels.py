@@ -1,6 +1,7 @@
-"""Tables of the bit-sliced kernel: levels of fields, inputs of blocks, thresholds.
+"""Tables of the bit-sliced kernels: levels of fields, their first sums, thresholds.
 
-All exact, in integers. `pbitstream.emulator.bitsliced` describes the layout.
+All exact, in integers. `pbitstream.emulator.bitsliced` and `pbitstream.emulator.wide` describe the
+layouts.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbitstream.emulator import bitsliced as k
+from pbitstream.emulator.inputs import LANES, Inputs, WideInputs, inputs_of, wide_inputs_of
 from pbitstream.emulator.pbit_plan import BLOCK, PbitPlan
 from pbitstream.spec.fixed import rhu
 from pbitstream.spec.sigmoid import (
@@ -31,27 +33,14 @@ DIGITS = (4, 5, 6, 7, 8)
 #: Thresholds of a schedule, about; more would take more memory than chains do.
 MAX_THRESHOLDS = 1 << 23
 FULL = 1 << THRESHOLD_BITS
-LANES = 1 << np.arange(BLOCK)
-
-
-@dataclass(frozen=True, eq=False)
-class _Inputs:
-    """Who adds what to every block of eight units."""
-
-    first: Integers
-    places: NDArray[np.int32]
-    flips: NDArray[np.uint8]
-    present: NDArray[np.uint8]
-    gathered: Integers
-    sources: NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
 class SlicedTables:
-    """Tables of one call; `start` is (inputs, blocks * digits)."""
+    """Tables of one call; `start` is (inputs, planes * digits), of blocks or of units."""
 
     modules: Integers
-    inputs: _Inputs
+    inputs: Inputs | WideInputs
     start: NDArray[np.uint8]
     thresholds: NDArray[np.uint16]
     digits: int
@@ -77,12 +66,14 @@ class Slicer:
 
     def __init__(self, plan: PbitPlan) -> None:
         self.plan = plan
-        self._known: tuple[Any, _Inputs] | None = None
+        self._known: tuple[Any, Inputs | WideInputs] | None = None
 
-    def tables(self, constants: Integers, beta: Integers) -> SlicedTables | None:
+    def tables(self, constants: Integers, beta: Integers,
+               wide: bool = False) -> SlicedTables | None:
         """Return the tables for these constants (inputs, units) and betas (rows, modules).
 
-        None if some field takes more than `MAX_LEVELS` levels, or all rows have too many.
+        Inputs and first sums are of blocks of eight units, or, if `wide`, of single units. None if
+        some field takes more than `MAX_LEVELS` levels, or all rows have too many.
         """
         plan, fraction = self.plan, self.plan.topology.field_fraction
         unit = max(1, int(np.gcd.reduce(np.abs(np.append(plan.weights, constants)))))
@@ -110,21 +101,27 @@ class Slicer:
             start[:, plan.place[part]] = (
                 (n[:, part] - reach[part] - level.odd) // level.stride + level.offset
             )
-        bits = start.reshape(len(start), -1, 1, BLOCK) >> np.arange(digits)[:, None] & 1
+        digit = np.arange(digits)
+        if wide:
+            bits = 255 * (start[:, plan.visits, None] >> digit & 1)
+        else:
+            bits = (start.reshape(len(start), -1, 1, BLOCK) >> digit[:, None] & 1) @ LANES
         return SlicedTables(
-            modules, self._inputs(unit, [level.stride for level in levels], digits),
-            (bits @ LANES).astype(np.uint8).reshape(len(start), -1),
+            modules, self._inputs(unit, [level.stride for level in levels], digits, wide),
+            bits.astype(np.uint8).reshape(len(start), -1),
             np.concatenate(used, axis=1).astype(np.uint16).reshape(-1), digits,
         )
 
-    def _inputs(self, unit: int, strides: list[int], digits: int) -> "_Inputs":
-        key = (unit, strides, digits)
+    def _inputs(self, unit: int, strides: list[int], digits: int,
+                wide: bool) -> Inputs | WideInputs:
+        key = (unit, strides, digits, wide)
         if self._known is None or self._known[0] != key:
             scale = np.zeros(self.plan.topology.units, np.int64)
             for module, stride in zip(self.plan.order, strides):
                 scale[self.plan.topology.units_of(module)] = 2 // stride
             weights = self.plan.weights // unit * scale[self.plan.targets]
-            self._known = key, _inputs(self.plan, weights, digits)
+            make = wide_inputs_of if wide else inputs_of
+            self._known = key, make(self.plan, weights, digits)
         return self._known[1]
 
 
@@ -155,50 +152,3 @@ def _levels(n: Integers, reach: Integers, unit: int, beta: Integers, fraction: i
         return _Levels(stride, odd, 0, (limit - odd) // stride + 1, not odd)
     offset = -(-(limit + odd) // stride)
     return _Levels(stride, odd, offset, offset + (limit - odd) // stride + 1, False)
-
-
-def _inputs(plan: PbitPlan, weights: Integers, digits: int) -> _Inputs:
-    """Return the inputs of every block, for weights in levels."""
-    blocks = plan.size // BLOCK
-    target, source = plan.place[plan.targets], plan.place[plan.sources]
-    block, lane = target // BLOCK, target % BLOCK
-    rank = _rank(plan.targets)
-    # Neighbours of eight units stand side by side in a band; if they rarely do, gather them.
-    shift = source - target
-    runs = np.bincount(_distinct(block, shift)[0], minlength=blocks)
-    most = np.zeros(blocks, np.int64)
-    np.maximum.at(most, block, rank + 1)
-    gathers = runs > 2 * most
-    home, number, which = _distinct(block, np.where(gathers[block], rank, shift))
-    gathered = np.concatenate([[0], np.cumsum(np.where(gathers, BLOCK * most, 0))])
-    places = np.where(gathers[home], plan.size + BLOCK * number, BLOCK * home + number)
-    sources = np.zeros(gathered[-1], np.int32)
-    far = gathers[block]
-    sources[gathered[block[far]] + BLOCK * rank[far] + lane[far]] = source[far]
-    flips = np.bincount(which, (weights < 0) << lane, len(places)).astype(np.uint8)
-    bits = np.abs(weights) >> np.arange(digits)[:, None] & 1
-    present = np.stack([np.bincount(which, bit << lane, len(places)) for bit in bits])
-    digit, entry = np.nonzero(present)
-    order = np.lexsort((entry, digit, home[entry]))
-    digit, entry = digit[order], entry[order]
-    slot = home[entry] * digits + digit
-    counts = np.bincount(slot, minlength=blocks * digits)
-    first = np.concatenate([[0], np.cumsum(-(-counts // 4) * 4)])
-    at = first[slot] + _rank(slot)
-    table = np.zeros((3, first[-1]), np.int64)
-    table[:, at] = places[entry], flips[entry], present[digit, entry]
-    return _Inputs(first, table[0].astype(np.int32), table[1].astype(np.uint8),
-                   table[2].astype(np.uint8), gathered, sources)
-
-
-def _distinct(blocks: Integers, numbers: Integers) -> tuple[Integers, Integers, Integers]:
-    """Return the distinct pairs, by block and number, and which of them every pair is."""
-    low = int(numbers.min(initial=0))
-    span = int(numbers.max(initial=0)) - low + 1
-    keys, which = np.unique(blocks * span + numbers - low, return_inverse=True)
-    return keys // span, keys % span + low, which.reshape(-1)
-
-
-def _rank(sorted_keys: Integers) -> Integers:
-    """Return how many equal keys stand before each."""
-    return np.arange(len(sorted_keys)) - np.searchsorted(sorted_keys, sorted_keys)

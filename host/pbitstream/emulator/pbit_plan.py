@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pbitstream.devices.call import Call
 from pbitstream.program import Program
+from pbitstream.spec.noise import STREAMS
 from pbitstream.spec.topology import BandBank, LowRankBank, Topology
 from pbitstream.spec.words import EXPOSED, PBIT_INPUT, SPIN
 from pbitstream.tables import band_rows, sparse_rows
@@ -43,6 +44,9 @@ class PbitPlan:
         Word of every unit, (units,); of clamped ones 0.
     size
         Words of the spins of all free units, padding included.
+    visits
+        Places of the free units in the order of update: modules in `order`, in each the units of a
+        stream one behind another.
     targets, sources, weights
         Edges into free units from free units, by target and then by source: units, and the
         weights times 4096. Parallel edges are one; edges without weight are none.
@@ -55,11 +59,15 @@ class PbitPlan:
         self.order = [module for phase in topology.phases for module in phase]
         self.place: Integers = np.zeros(topology.units, np.int64)
         self.size = BLOCK
+        visits: list[Integers] = []
         for module in self.order:
             dim = topology.modules[module].dim
-            self.place[topology.units_of(module)] = self.size + np.arange(dim)
+            unit = np.arange(dim)
+            self.place[topology.units_of(module)] = self.size + unit
+            visits.append(self.size + np.lexsort((unit, unit % STREAMS)))
             self.size += -(-dim // BLOCK) * BLOCK
         self.size += BLOCK
+        self.visits: Integers = np.concatenate(visits)
         self.free: NDArray[np.bool_] = self.place > 0
         targets, sources, weights = _edges(program)
         held = ~self.free[sources]
