@@ -15,24 +15,34 @@ CHUNK = 8192
 def half_up(values: ArrayLike) -> NDArray[np.float64]:
     """Return float64 values rounded to whole numbers, halves up; exact below 2^52."""
     values = np.asarray(values, np.float64)
-    below = np.floor(values)
-    # Adding 0.5 first would round 0.49999999999999994 up.
-    return np.asarray(below + (values - below >= 0.5), np.float64)
+    # To the nearest, halves to even ones; those that went down go up. Adding 0.5 first would round
+    # 0.49999999999999994 up.
+    whole = np.asarray(np.rint(values))
+    down = values - whole == 0.5
+    if down.any():
+        whole += down
+    return whole
 
 
 def codes(values: ArrayLike, word: Format) -> NDArray[np.int64]:
     """Return the codes of float values in a format, halves rounded up; SpecError outside it."""
     values = np.asarray(values, np.float64)
-    if not np.isfinite(values).all():
-        raise SpecError(f"{word.name} must be finite")
     flat, scale = values.reshape(-1), 2.0**word.fraction
     found = np.empty(flat.shape, np.int64)
     for start in range(0, len(flat), CHUNK):
-        part = flat[start : start + CHUNK]
-        raw = half_up(part * scale)
+        with np.errstate(invalid="ignore"):
+            raw = half_up(flat[start : start + CHUNK] * scale)
+        # NaN is in no range.
         if not (word.lowest <= raw.min() and raw.max() <= word.highest):
-            outside = (raw < word.lowest) | (raw > word.highest)
-            raise SpecError(f"{word.name} must be between {word.range_text}, "
-                            f"not {part[outside][0]:g}")
+            raise _outside(values, word)
         found[start : start + CHUNK] = raw
     return found.reshape(values.shape)
+
+
+def _outside(values: NDArray[np.float64], word: Format) -> SpecError:
+    """Return the error of values of which one has no code."""
+    if not np.isfinite(values).all():
+        return SpecError(f"{word.name} must be finite")
+    raw = half_up(values * 2.0**word.fraction)
+    wrong = values[(raw < word.lowest) | (raw > word.highest)][0]
+    return SpecError(f"{word.name} must be between {word.range_text}, not {wrong:g}")

@@ -139,7 +139,8 @@ def prepare(
     free = np.ones(topology.units, bool)
     for index, module in enumerate(topology.modules):
         free[topology.units_of(index)] = not module.clamped
-    h_values = np.where(free, h_values, 0.0)
+    if not free.all():
+        h_values = np.where(free, h_values, 0.0)
     h_codes = codes(h_values, BIAS).astype(np.int32)
     rounding = h_codes * BIAS.value(1)
     rounding -= h_values
@@ -230,12 +231,15 @@ def _clamp(
     if values.shape != (inputs, count):
         raise SpecError(f"clamp must have shape ({inputs}, {count}) for {names}, "
                         f"not {values.shape}")
-    full[:, ~free] = codes(values, CLAMP)
+    first = 0
     for index, module in enumerate(topology.modules):
-        if module.clamped and module.kind == "pbit":
-            spins = full[:, topology.units_of(index)]
-            if (np.abs(spins) != 1 << EXPOSED.fraction).any():
-                raise SpecError(f"clamp of p-bit module {module.name} must be -1 or +1")
+        if not module.clamped:
+            continue
+        held = codes(values[:, first : first + module.dim], CLAMP)
+        if module.kind == "pbit" and (np.abs(held) != 1 << EXPOSED.fraction).any():
+            raise SpecError(f"clamp of p-bit module {module.name} must be -1 or +1")
+        full[:, topology.units_of(index)] = held
+        first += module.dim
     return full
 
 
