@@ -78,3 +78,9 @@ def test_damaged_file(run, tmp_path):
     assert (done.code, done.out) == (5, "")
     assert done.err.startswith("pbitstream: error: broken.safetensors: truncated: ")
     assert done.err.count("\n") == 1
+
+
+def test_brackets_in_a_file_name_are_no_markup(run, tmp_path):
+    name = tmp_path / "[red]ring.safetensors"
+    name.write_bytes(shipped("ring-5").read_bytes())
+    assert str(name) in run("info", str(name)).out

@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     _show(output.console, data)
     if plot is not None:
-        output.console.print(f"wrote {plot}")
+        output.console.print(f"wrote {plot}", markup=False)
     return 0
 
 

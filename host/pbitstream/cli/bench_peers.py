@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         show_peers(output.console, data)
         if plot is not None:
-            output.console.print(f"wrote {plot}")
+            output.console.print(f"wrote {plot}", markup=False)
     return 0 if data["equal"] else 1
 
 

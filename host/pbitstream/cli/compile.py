@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     show(output.console, document)
     if plot is not None:
-        output.console.print(f"wrote {plot}")
+        output.console.print(f"wrote {plot}", markup=False)
     return 0
 
 

@@ -281,14 +281,18 @@ def _show_conditioning(console: "Console", net: dict[str, Any]) -> None:
 
 
 def _show_file(console: "Console", data: dict[str, Any]) -> None:
-    console.print(f"[bold]{data['kind']}[/] {data['file']} ({data['bytes']:,} bytes)",
+    from rich.markup import escape
+
+    console.print(f"[bold]{data['kind']}[/] {escape(data['file'])} ({data['bytes']:,} bytes)",
                   soft_wrap=True)
 
 
 def _show_provenance(console: "Console", provenance: dict[str, str]) -> None:
+    from rich.markup import escape
+
     made = listing("Provenance", text=True)
     for key, text in sorted(provenance.items()):
-        made.add_row(key, text)
+        made.add_row(escape(key), escape(text))
     console.print(made if provenance else "no provenance")
 
 

@@ -66,5 +66,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     show(output.console, study)
     if plot is not None:
-        output.console.print(f"wrote {plot}")
+        output.console.print(f"wrote {plot}", markup=False)
     return int(missed > 0)

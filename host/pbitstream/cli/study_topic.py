@@ -75,7 +75,7 @@ def run(name: str, arguments: argparse.Namespace) -> int:
     from pbitstream.cli.study_view import show
 
     show(output.console, study)
-    output.console.print(f"[dim]kept in {kept}[/]")
+    output.console.print(f"kept in {kept}", style="dim", markup=False)
     if plot is not None:
-        output.console.print(f"wrote {plot}")
+        output.console.print(f"wrote {plot}", markup=False)
     return 0

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from pbitstream.cli.output import number, plural, table
 from pbitstream.devices.comparison import Difference
 
@@ -17,15 +19,16 @@ SHOWN = 20
 def show(console: "Console", data: dict[str, Any]) -> None:
     """Print a comparison of two devices."""
     kind = data["device_info"].get("kind", "")
-    console.print(f"[bold]{data['device'].removesuffix(':')}[/] against {data['reference']}; "
-                  f"seed {data['seed']}" + f" [dim]({kind})[/]" * bool(kind))
+    console.print(f"[bold]{escape(data['device'].removesuffix(':'))}[/] against "
+                  f"{data['reference']}; seed {data['seed']}"
+                  + f" [dim]({escape(kind)})[/]" * bool(kind))
     console.print()
     programs = data["programs"]
     made = table("Programs", "name", "units", "modules", "banks", "calls", "steps", "updates",
                  "identical")
     for program in programs[-SHOWN:]:
         same = program["difference"] is None
-        made.add_row(program["name"], *(number(program[name]) for name in (
+        made.add_row(escape(program["name"]), *(number(program[name]) for name in (
             "units", "modules", "banks", "calls", "steps", "updates")), "yes" if same else "NO",
             style="" if same else "bold red")
     if len(programs) > SHOWN:
@@ -53,7 +56,7 @@ def _verdict(console: "Console", data: dict[str, Any]) -> None:
         return
     program = data["programs"][-1]
     console.print(f"differs in call {program['calls']} of {program['name']}, after {updates}:",
-                  style="bold red")
+                  style="bold red", markup=False)
     console.print(f"  {Difference(**program['difference'])}", style="red", markup=False)
 
 
