@@ -27,7 +27,7 @@ with kernels_cached():
     from pbitstream.emulator.grouped import Grouped
     from pbitstream.emulator.levels import SlicedTables, Slicer
     from pbitstream.emulator.sliced_groups import Sliced, WideSliced
-    from pbitstream.emulator.sums import COUNT, MORE, UPRIGHT_SHIFT
+    from pbitstream.emulator.sums import MORE
 
 
 @pytest.fixture(autouse=True)
@@ -98,16 +98,15 @@ def test_inputs_hold_every_edge_once(seed: int) -> None:
     table, cursor = tables.inputs.inputs.tolist(), 0
     for place in plan.visits.tolist():
         for q in range(tables.digits):
-            head = table[cursor]
-            count, upright = head & COUNT, head >> UPRIGHT_SHIFT & COUNT
+            head, upright = table[cursor : cursor + 2]
+            count = head % MORE
             assert count % 4 == 0
-            for k, source in enumerate(table[cursor + 1 : cursor + 1 + count]):
-                assert source % 8 == 0
+            for k, source in enumerate(table[cursor + 2 : cursor + 2 + count]):
                 assert source or k < upright
                 if source:
-                    found[place, source // 8] += (1 if k < upright else -1) << q
-            cursor += 1 + count
-            if not head & MORE:
+                    found[place, source] += (1 if k < upright else -1) << q
+            cursor += 2 + count
+            if head < MORE:
                 break
     assert cursor == len(table)
     wanted = {(int(plan.place[t]), int(plan.place[s])): w

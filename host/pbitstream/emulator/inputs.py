@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbitstream.emulator.pbit_plan import BLOCK, PbitPlan
-from pbitstream.emulator.sums import MORE, MOST, UPRIGHT_SHIFT
-from pbitstream.emulator.wide import WIDTH
+from pbitstream.emulator.sums import MORE, MOST
 
 __all__ = ["LANES", "Inputs", "WideInputs", "inputs_of", "wide_inputs_of"]
 
@@ -38,7 +37,7 @@ class Inputs:
 class WideInputs:
     """Inputs of every unit, in the order of update."""
 
-    inputs: NDArray[np.int32]
+    inputs: NDArray[np.uint16]
     turns: NDArray[np.uint64]
 
 
@@ -77,7 +76,7 @@ def inputs_of(plan: PbitPlan, weights: Integers, digits: int) -> Inputs:
 
 
 def wide_inputs_of(plan: PbitPlan, weights: Integers, digits: int) -> WideInputs:
-    """Return the inputs of every unit, for weights in levels."""
+    """Return the inputs of every unit, for weights in levels; of 65,536 units at most."""
     rank = np.zeros(plan.size, np.int64)
     rank[plan.visits] = np.arange(len(plan.visits))
     digit, edge = np.nonzero(np.abs(weights) >> np.arange(digits)[:, None] & 1)
@@ -87,21 +86,21 @@ def wide_inputs_of(plan: PbitPlan, weights: Integers, digits: int) -> WideInputs
     slots = len(plan.visits) * digits
     counts = np.bincount(slot, minlength=slots)
     negative = np.bincount(slot[weights[edge] < 0], minlength=slots)
-    # A head stands before every bit of a weight up to the highest of the unit's.
+    # Two numbers stand before every bit of a weight up to the highest of the unit's.
     highest = np.zeros(len(plan.visits), np.int64)
     np.maximum.at(highest, slot // digits, slot % digits)
     further = highest.repeat(digits) - np.tile(np.arange(digits), len(plan.visits))
     room = -(-counts // 4) * 4
     assert room.max() <= MOST, "a field has fewer levels"
-    ends = np.cumsum(np.where(further < 0, 0, 1 + room))
-    heads = ends - room - 1
-    table = np.zeros(ends[-1], np.int32)
+    ends = np.cumsum(np.where(further < 0, 0, 2 + room))
+    heads = ends - room - 2
+    table = np.zeros(ends[-1], np.uint16)
     headed = further >= 0
-    table[heads[headed]] = (room | (room - negative) << UPRIGHT_SHIFT
-                            | MORE * (further > 0))[headed]
+    table[heads[headed]] = (room | MORE * (further > 0))[headed]
+    table[heads[headed] + 1] = (room - negative)[headed]
     # Place 0 holds no unit and stays zero: what fills up comes first, upright.
     fill = (room - counts)[slot]
-    table[heads[slot] + 1 + fill + _rank(slot)] = WIDTH * plan.place[plan.sources[edge]]
+    table[heads[slot] + 2 + fill + _rank(slot)] = plan.place[plan.sources[edge]]
     turns = np.repeat(np.array([0, -1], np.int64), MOST).view(np.uint64)
     return WideInputs(table, turns)
 

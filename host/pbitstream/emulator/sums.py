@@ -21,12 +21,10 @@ from pbitstream.emulator.planes import (
     store,
 )
 
-__all__ = ["MORE", "MOST", "UPRIGHT_SHIFT", "advance_and_sum", "field"]
+__all__ = ["MORE", "MOST", "advance_and_sum", "field"]
 
-#: Addends of one bit of a unit's weights, at most; the fields of a word that heads them.
-MOST = 256
-UPRIGHT_SHIFT, MORE = 10, 1 << 20
-COUNT = (1 << UPRIGHT_SHIFT) - 1
+#: Addends of one bit of a unit's weights, at most; beside their count, that another bit follows.
+MOST, MORE = 256, 1 << 15
 
 
 class _Sum:
@@ -117,11 +115,11 @@ def advance_and_sum(typing, noise, at, again, rows, words, inputs, cursor, turns
     stored while a unit's inputs are added up. The sums go to `out`, each its level's planes and the
     sign; `start` has a byte for each of them.
 
-    ``inputs[cursor:]`` holds for every unit and bit of a weight a head, and then places of planes,
-    a multiple of four: the upright ones, and those to invert. A head's lowest bits count places,
-    those from `UPRIGHT_SHIFT` on the upright ones, and `MORE` says that the next higher bit of a
-    weight follows. ``turns`` has `MOST` zeros and then as many words of ones. Return the cursor
-    behind the last unit's places.
+    ``inputs[cursor:]`` holds for every unit and bit of a weight two numbers, and then planes, a
+    multiple of four: the upright ones, and those to invert. The first number counts the planes, and
+    has `MORE` added if the next higher bit of a weight follows; the second counts the upright ones.
+    ``turns`` has `MOST` zeros and then as many words of ones. Return the cursor behind the last
+    unit's planes.
     """
     signature = types.int64(noise, at, again, rows, words, inputs, cursor, turns, start, start_at,
                             carry, out, planes)
@@ -129,23 +127,25 @@ def advance_and_sum(typing, noise, at, again, rows, words, inputs, cursor, turns
 
     def generate(context, b, signature, args):
         source, target = (address(context, b, signature, args, 0, args[k]) for k in (1, 2))
-        words_at, inputs_at, turns_at = (
-            context.make_array(signature.args[k])(context, b, args[k]).data for k in (4, 5, 7)
+        inputs_at, turns_at = (
+            context.make_array(signature.args[k])(context, b, args[k]).data for k in (5, 7)
         )
+        planes_at = address(context, b, signature, args, 4, WORD(0))
         starts = address(context, b, signature, args, 8, args[9], BYTE)
         out = address(context, b, signature, args, 11, WORD(0))
         cursor = cgutils.alloca_once_value(b, args[6])
 
         def add_inputs(total, q):
-            head = b.zext(b.load(b.gep(inputs_at, [b.load(cursor)])), WORD)
-            low = b.add(b.load(cursor), WORD(1))
-            high = b.add(low, b.and_(head, WORD(COUNT)))
-            upright = b.and_(b.lshr(head, WORD(UPRIGHT_SHIFT)), WORD(COUNT))
+            head, upright = (
+                b.zext(b.load(b.gep(inputs_at, [b.add(b.load(cursor), WORD(k))])), WORD)
+                for k in range(2)
+            )
+            low = b.add(b.load(cursor), WORD(2))
+            high = b.add(low, b.and_(head, WORD(MORE - 1)))
             turn = b.gep(turns_at, [b.sub(b.sub(WORD(MOST), upright), low)])
 
             def read(i):
-                place = b.sext(b.load(b.gep(inputs_at, [i])), WORD)
-                word = load(b, b.bitcast(b.gep(words_at, [place]), PLANE.as_pointer()), 0)
+                word = load(b, planes_at, b.zext(b.load(b.gep(inputs_at, [i])), WORD))
                 return b.xor(word, splat(b, b.load(b.gep(turn, [i]))))
 
             with cgutils.for_range_slice(b, low, high, WORD(4), inc=True) as (e, _):

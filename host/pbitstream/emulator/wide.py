@@ -7,7 +7,7 @@ lattice is better than another.
 Tables, all one-dimensional but `modules`::
 
     modules     int64    rows in the order of update: columns FREE_*, then SLICED_*
-    inputs      int32    as `pbitstream.emulator.sums.advance_and_sum` reads them; places are words
+    inputs      uint16   as `pbitstream.emulator.sums.advance_and_sum` reads them
     turns       uint64   as it does
     start       uint8    per unit, the digits of its first sum, 0 or 255
     thresholds  uint16   per row of the schedule: U of every level of every module
