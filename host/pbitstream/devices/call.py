@@ -246,23 +246,32 @@ def _clamp(
 def _gains(program: Program, gains: ArrayLike | None, inputs: int) -> NDArray[np.int16]:
     topology = program.topology
     shape = (len(topology.banks), topology.max_rank)
-    own = np.zeros((1, *shape), np.int16)
-    for index, bank in enumerate(topology.banks):
-        if isinstance(bank, LowRankBank):
-            own[0, index, : bank.rank] = program.tables[f"bank{index}.gain"]
+    banks = {index: bank for index, bank in enumerate(topology.banks)
+             if isinstance(bank, LowRankBank)}
     if gains is None:
+        own = np.zeros((1, *shape), np.int16)
+        for index, bank in banks.items():
+            own[0, index, : bank.rank] = program.tables[f"bank{index}.gain"]
         return own
     values = _floats("gains", gains)
     if values.ndim != 3 or values.shape[1:] != shape or len(values) not in (1, inputs):
         rows = "1" if inputs == 1 else f"{inputs} or 1"
         raise SpecError(f"gains must have shape ({rows}, {shape[0]}, {shape[1]}), "
                         f"not {values.shape}")
-    raw = np.zeros(values.shape, np.int16)
-    for index, bank in enumerate(topology.banks):
-        if isinstance(bank, LowRankBank):
-            word = Format(f"gain of bank {index}", GAIN.bits, bank.gain_fraction)
-            raw[:, index, : bank.rank] = codes(values[:, index, : bank.rank], word)
-    return raw
+    # All banks at once: a gain of each in its own unit, what stands behind a rank left out.
+    unit = np.full(shape, np.inf)
+    for index, bank in banks.items():
+        unit[index, : bank.rank] = 2.0**-bank.gain_fraction
+    used = np.isfinite(unit)
+    whole = Format("gain", GAIN.bits, 0)
+    try:
+        return codes(np.where(used, values, 0.0) / unit, whole).astype(np.int16)
+    except SpecError:
+        # The message names the bank.
+        for index, bank in banks.items():
+            codes(values[:, index, : bank.rank],
+                  Format(f"gain of bank {index}", GAIN.bits, bank.gain_fraction))
+        raise
 
 
 def _stiffness(
