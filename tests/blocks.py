@@ -40,14 +40,14 @@ def base(window: str) -> int:
 
 
 class WindowHost:
-    """The host at the window port of a block: a word per cycle."""
+    """The host at the window port of a block, `offset` words from where it is: a word per cycle."""
 
-    def __init__(self, ctx: Any, port: Any) -> None:
-        self.ctx, self.port = ctx, port
+    def __init__(self, ctx: Any, port: Any, offset: int = 0) -> None:
+        self.ctx, self.port, self.offset = ctx, port, offset
 
     def ask(self, window: str, offset: int, data: int | None = None) -> None:
         """Read, or write `data`, in this cycle."""
-        self.ctx.set(self.port.address, base(window) + offset)
+        self.ctx.set(self.port.address, base(window) + self.offset + offset)
         self.ctx.set(self.port.write, data is not None)
         self.ctx.set(self.port.data, (data or 0) & 0xFFFFFFFF)
 

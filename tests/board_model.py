@@ -15,6 +15,7 @@ from pbitstream.spec.registers import (
     CONTROL,
     MAGIC,
     OPTIONS,
+    OTHER_PAGE,
     REGISTERS,
     UNMAPPED,
     WINDOWS,
@@ -56,12 +57,12 @@ class ModelTransport:
         rng = np.random.default_rng(1)
         self.counts = image.window_words()
         self.pages = {w.name: [rng.integers(0, 1 << 32, self.counts[w.name], np.uint32)
-                               for _ in range(1 if w.access == "idle" else 2)] for w in WINDOWS}
-        self.active = {"shadow": 0, "page": 0}
+                               for _ in range(2)] for w in WINDOWS}
+        self.active = {"shadow": 0, "page": 0, "readout": 0}
         self.task: Callable[[], None] | None = None
         self.left = 0
         self.closed = False
-        self.written = {"shadow": 0, "page": 0, "idle": 0, "register": 0}
+        self.written = {"shadow": 0, "page": 0, "readout": 0, "register": 0}
 
     # The transport.
 
@@ -72,10 +73,10 @@ class ModelTransport:
         if window is None:
             words = [self._get(a) for a in range(address, address + count, 4)]
             return np.array(words, "<u4").tobytes()
-        if self.task is not None:
+        if self.task is not None and (not _is_other(address)
+                                      or self.values["status"] & PENDING):
             return np.full(count // 4, UNMAPPED, "<u4").tobytes()
-        start = (address - window.address) // 4
-        return self._inactive(window)[start : start + count // 4].astype("<u4").tobytes()
+        return self._page(window, address)[: count // 4].astype("<u4").tobytes()
 
     def write(self, address: int, data: bytes) -> None:
         """Store bytes from an address on."""
@@ -87,10 +88,9 @@ class ModelTransport:
             for n, word in enumerate(words):
                 self._set(address + 4 * n, int(word))
             return
-        if window.access == "idle" and self.task is not None:
+        if window.access == "readout" and not _is_other(address) and self.task is not None:
             return
-        start = (address - window.address) // 4
-        self._inactive(window)[start : start + len(words)] = words
+        self._page(window, address)[: len(words)] = words
 
     def close(self) -> None:
         """Take no request any more."""
@@ -158,7 +158,7 @@ class ModelTransport:
     # Tasks.
 
     def _switch(self, crc: int) -> None:
-        data = b"".join(self._inactive(w).astype("<u4").tobytes()
+        data = b"".join(self._page(w, w.address).astype("<u4").tobytes()
                         for w in WINDOWS if w.access == "shadow")
         if zlib.crc32(data) == crc:
             self.active["shadow"] ^= 1
@@ -169,12 +169,15 @@ class ModelTransport:
         option = {name: self.values["options"] >> bit & 1 for bit, name in enumerate(OPTIONS)}
         if not option["keep_page"]:
             self.active["page"] ^= 1
+        if not option["keep_readout"]:
+            self.active["readout"] ^= 1
+        own = self.active["readout"]
         self.values["cycles"] = self.values["multiplying"] = 0
         tables, page = ({w.name: self.pages[w.name][self.active[access]]
                          for w in WINDOWS if w.access == access} for access in ("shadow", "page"))
         if option["keep_state"]:
-            words = [int(w) for w in self.pages["noise"][0].view("<u8")]
-            states = [int(w) for w in self.pages["states"][0].view("<i4")]
+            words = [int(w) for w in self.pages["noise"][own].view("<u8")]
+            states = [int(w) for w in self.pages["states"][own].view("<i4")]
         else:
             words = [stream_state(self.values["seed"], self.values["chain"], stream)
                      for stream in range(STREAMS)]
@@ -189,7 +192,7 @@ class ModelTransport:
                              ("states", np.array(machine.x, "<i4")),
                              ("sums", np.array(machine.sums, "<i8")),
                              ("squares", np.array(machine.squares, "<i8"))):
-            self.pages[name][0][:] = values.view("<u4")
+            self.pages[name][self.active["readout"]][:] = values.view("<u4")
         self.values["clips"] = sum(min(n, 0xFFFFFFFF) << 32 * i
                                    for i, n in enumerate(machine.clips))
         self.values["cycles"], self.values["multiplying"] = machine.cycles, machine.multiplying
@@ -197,16 +200,25 @@ class ModelTransport:
     # Windows.
 
     def _window(self, address: int, count: int) -> Window | None:
+        place = address - OTHER_PAGE * _is_other(address)
         for window in WINDOWS:
-            if window.address <= address < window.address + window.size:
-                assert address + count <= window.address + 4 * self.counts[window.name], (
+            if window.address <= place < window.address + window.size:
+                assert place + count <= window.address + 4 * self.counts[window.name], (
                     f"{count} bytes at {address:#x} reach beyond {window.name}")
                 return window
         return None
 
-    def _inactive(self, window: Window) -> NDArray[np.uint32]:
-        pages = self.pages[window.name]
-        return pages[0] if window.access == "idle" else pages[1 - self.active[window.access]]
+    def _page(self, window: Window, address: int) -> NDArray[np.uint32]:
+        """Return the words from an address on of the page that it is in."""
+        other, active = _is_other(address), self.active[window.access]
+        assert window.access == "readout" or not other, f"{address:#x} is of no window"
+        page = active if window.access == "readout" and not other else 1 - active
+        first = (address - other * OTHER_PAGE - window.address) // 4
+        return self.pages[window.name][page][first:]
+
+
+def _is_other(address: int) -> bool:
+    return OTHER_PAGE <= address < 2 * OTHER_PAGE
 
 
 def _register(address: int) -> Register | None:

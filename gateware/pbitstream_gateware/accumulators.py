@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In
 
 from pbitstream.spec.image import Image
 from pbitstream.spec.words import EXPOSED, SQUARE_BITS, SUM_BITS
-from pbitstream_gateware.memory import WindowMemory
+from pbitstream_gateware.memory import ReadoutMemory
 from pbitstream_gateware.pipeline import delayed, register
 from pbitstream_gateware.ports import WindowPort, broadcast
 from pbitstream_gateware.updater import UnitUpdate
@@ -31,8 +31,8 @@ class WindowAccumulators(wiring.Component):
         prologue sets both sums to 0.
     moments
         Squares are summed.
-    idle, host
-        The windows on the sums; the host reads while idle.
+    idle, page, host
+        The windows on the sums.
 
     Timing
     ------
@@ -45,14 +45,15 @@ class WindowAccumulators(wiring.Component):
     """
 
     def __init__(self, image: Image, slots: int, part: dict[str, int]) -> None:
-        self.sums = WindowMemory("sums", signed(SUM_BITS), slots, **part)
-        self.squares = WindowMemory("squares", unsigned(SQUARE_BITS), slots, **part)
+        self.sums = ReadoutMemory("sums", signed(SUM_BITS), slots, **part)
+        self.squares = ReadoutMemory("squares", unsigned(SQUARE_BITS), slots, **part)
         super().__init__({
             "valid": In(1),
             "unit": In(UnitUpdate(image)),
             "value": In(signed(EXPOSED.bits)),
             "moments": In(1),
             "idle": In(1),
+            "page": In(1),
             "host": In(WindowPort()),
         })
 
@@ -62,15 +63,14 @@ class WindowAccumulators(wiring.Component):
         broadcast(m, self.host, [self.sums.host, self.squares.host])
         valid, unit = Signal(2), self.unit
         m.d.sync += valid.eq(Cat(self.valid, valid))
-        self._add(m, self.sums, self.valid, unit, self.value, self.valid)
+        self._add(m, "sums", self.valid, unit, self.value, self.valid)
         square = delayed(m, register(m, self.value * self.value, "square"), 1, "square")
-        self._add(m, self.squares, valid[1], delayed(m, unit, 2, "unit"), square, self.moments)
+        self._add(m, "squares", valid[1], delayed(m, unit, 2, "unit"), square, self.moments)
         return m
 
-    def _add(self, m: Module, sums: WindowMemory, valid: Any, unit: Any, value: Any,
-             asked: Any) -> None:
+    def _add(self, m: Module, name: str, valid: Any, unit: Any, value: Any, asked: Any) -> None:
         """Read the sum in the first cycle, hold it in the second, add in the third, store."""
-        name = sums.window
+        sums = getattr(self, name)
         slot = Cat(unit.lane, unit.row)
         changes, slot_late = Signal(3, name=f"{name}_changes"), delayed(m, slot, 3, f"{name}_slot")
         init = delayed(m, unit.init, 2, f"{name}_init")
@@ -80,6 +80,7 @@ class WindowAccumulators(wiring.Component):
                          f"{name}_total", sums.shape)
         m.d.comb += [
             sums.idle.eq(self.idle),
+            sums.page.eq(self.page),
             sums.address.eq(slot),
             sums.write.eq(changes[-1]),
             sums.write_address.eq(slot_late),

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pbitstream.spec.registers import OPTIONS
 from pbitstream_gateware.registers import WORD_BITS
 
-__all__ = ["Controller", "counted"]
+__all__ = ["Controller", "clocked", "counted"]
 
 #: Bits of `cycles` and `multiplying`.
 TIME_BITS = 64
@@ -26,8 +26,21 @@ def counted(m: Module, events: Value, clear: Value, bits: int, name: str) -> Sig
     return count
 
 
+def clocked(m: Module, event: Value, clear: Value, name: str) -> Value:
+    """Return a count of cycles with `event`, in halves of which the high one is a cycle late.
+
+    So a cycle carries through 32 bits only, and nothing sticks: no run lasts for 2^64 cycles.
+    """
+    low, high = (Signal(TIME_BITS // 2, name=f"{name}_{half}") for half in ("low", "high"))
+    carry = Signal(name=f"{name}_carry")
+    m.d.sync += [Cat(low, carry).eq(low + event), high.eq(high + carry)]
+    with m.If(clear):
+        m.d.sync += [low.eq(0), high.eq(0), carry.eq(0)]
+    return Cat(low, high)
+
+
 class Controller(wiring.Component):
-    """Take starts and stops, seed if asked to, run the sequencer, turn the input page.
+    """Take starts and stops, seed if asked to, run the sequencer, turn the pages.
 
     Members
     -------
@@ -35,10 +48,11 @@ class Controller(wiring.Component):
         Pulses: a start that was granted, while nothing runs; break off whatever runs.
     options
         The register.
-    running
-        From the cycle after `go` until everything is at rest.
-    page
-        The active input page.
+    running, idle
+        From the cycle after `go` until everything is at rest; the opposite, a cycle late, which
+        spares the many memories that turn with it a long way.
+    input_page, readout_page
+        The pages of the relaxation that runs, or ran last.
     moments, keep
         Options of the relaxation that runs.
     seed, seeding
@@ -50,8 +64,8 @@ class Controller(wiring.Component):
 
     Timing
     ------
-    The sequencer starts at least two cycles after `running` rises, so that memories have turned
-    from the host to the design.
+    The sequencer starts at least two cycles after `idle` falls, so that memories have turned from
+    the host to the design.
     """
 
     def __init__(self) -> None:
@@ -60,7 +74,9 @@ class Controller(wiring.Component):
             "stop": In(1),
             "options": In(WORD_BITS),
             "running": Out(1),
-            "page": Out(1),
+            "idle": Out(1, init=1),
+            "input_page": Out(1),
+            "readout_page": Out(1),
             "moments": Out(1),
             "keep": Out(1),
             "seed": Out(1),
@@ -75,17 +91,22 @@ class Controller(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         option = {name: self.options[bit] for bit, name in enumerate(OPTIONS)}
-        idle = Signal()
+        resting = Signal()
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += idle.eq(1)
+                m.d.comb += resting.eq(1)
                 with m.If(self.go):
                     m.d.sync += [
-                        self.page.eq(self.page ^ ~option["keep_page"]),
+                        self.input_page.eq(self.input_page ^ ~option["keep_page"]),
+                        self.readout_page.eq(self.readout_page ^ ~option["keep_readout"]),
                         self.moments.eq(option["moments"]),
                         self.keep.eq(option["keep_state"]),
                     ]
-                    m.next = "SEED"
+                    m.next = "TURN"
+            with m.State("TURN"):
+                m.next = "SEED"
+                with m.If(self.stop):
+                    m.next = "IDLE"
             with m.State("SEED"):
                 m.d.comb += self.seed.eq(~self.keep)
                 m.next = "SEEDING"
@@ -102,9 +123,10 @@ class Controller(wiring.Component):
             with m.State("SEQUENCING"):
                 with m.If(~self.sequencing):
                     m.next = "IDLE"
-        m.d.comb += self.running.eq(~idle)
         m.d.comb += [
-            self.cycles.eq(counted(m, self.running, self.go, TIME_BITS, "clocks")),
-            self.multiplying.eq(counted(m, self.multiplied, self.go, TIME_BITS, "multiplied")),
+            self.running.eq(~resting),
+            self.cycles.eq(clocked(m, self.running, self.go, "clocks")),
+            self.multiplying.eq(clocked(m, self.multiplied, self.go, "multiplied")),
         ]
+        m.d.sync += self.idle.eq(resting)
         return m

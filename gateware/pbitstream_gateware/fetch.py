@@ -58,17 +58,18 @@ class Fetch(wiring.Component):
     jump, target
         Drop it and go on from `target`; wins over `done`.
     page, idle, host
-        The window on the instructions.
+        The window on the instructions. The caller holds `jump` while idle.
 
     Timing
     ------
     After `done` the next instruction is at hand in the next cycle, after `jump` two cycles later.
-    Held `jump` keeps nothing at hand.
+    Held `jump` keeps nothing at hand. `done` and `jump` come late in the cycle, and only choose
+    among addresses that are known before.
     """
 
     def __init__(self, image: Image, store: WindowMemory | None = None) -> None:
         self.store = store or WindowMemory(
-            "instructions", unsigned(INSTRUCTION_BITS), image.max_instructions, pages=2)
+            "instructions", unsigned(INSTRUCTION_BITS), image.max_instructions, pages=2, lends=True)
         address = ceil_log2(image.max_instructions)
         super().__init__({
             "held": Out(1),
@@ -96,13 +97,16 @@ class Fetch(wiring.Component):
         upcoming, word = (Signal(Instruction(), reset_less=True) for _ in range(2))
         upcoming_address, follows, advance = Signal.like(self.address), Signal(), Signal()
         take, stepped = self.take, Signal()
+        following = shown_address + 1
+        unless_done = Mux(shown & (~follows | ~self.held), following, shown_address)
+        if_done = Mux(shown, following, shown_address)
         m.d.comb += [
             store.page.eq(self.page),
             store.idle.eq(self.idle),
             take.eq(follows & (~self.held | self.done)),
             advance.eq(shown & (~follows | take)),
-            store.address.eq(Mux(self.jump, self.target,
-                                 Mux(advance, shown_address + 1, shown_address))),
+            store.address.eq(Mux(self.jump, Mux(self.idle, store.index, self.target),
+                                 Mux(self.done, if_done, unless_done))),
             self.word.eq(word),
             self.upcoming.eq(upcoming),
             self.fresh.eq(~stepped),

@@ -1,4 +1,4 @@
-"""A memory that the design reads and the host sees through a window."""
+"""Memories that the design works on and the host sees through a window."""
 
 from typing import Any
 
@@ -7,11 +7,12 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from pbitstream.spec.registers import OTHER_PAGE
 from pbitstream_gateware.pipeline import delayed
 from pbitstream_gateware.ports import WINDOW_LATENCY, WindowPort
 from pbitstream_gateware.windows import window_base
 
-__all__ = ["WindowMemory"]
+__all__ = ["ReadoutMemory", "WindowMemory"]
 
 
 class WindowMemory(wiring.Component):
@@ -31,6 +32,9 @@ class WindowMemory(wiring.Component):
     part, parts, lane_bits
         This memory holds the entries of one update pipe of several: bits `lane_bits` and up of an
         entry's index in the window number the pipe.
+    lends
+        Two pages: while `idle`, the design gives `index` as its address, so that nothing stands
+        between an address that comes late in the cycle and the memory.
 
     Members
     -------
@@ -38,6 +42,8 @@ class WindowMemory(wiring.Component):
         The window port.
     idle
         The read port is the host's.
+    index
+        The entry that the host looks at.
     page
         The page that the design reads, if there are two.
     address, data
@@ -52,13 +58,14 @@ class WindowMemory(wiring.Component):
 
     def __init__(
         self, window: str, shape: Shape, depth: int, *, pages: int = 1, part: int = 0,
-        parts: int = 1, lane_bits: int = 0,
+        parts: int = 1, lane_bits: int = 0, lends: bool = False,
     ) -> None:
         self.window, self.shape, self.depth, self.pages = window, shape, depth, pages
-        self.part, self.parts, self.lane_bits = part, parts, lane_bits
+        self.part, self.parts, self.lane_bits, self.lends = part, parts, lane_bits, lends
         ports: dict[str, Any] = {
             "host": In(WindowPort()),
             "idle": In(1),
+            "index": Out(ceil_log2(depth)),
             "address": In(ceil_log2(depth)),
             "data": Out(shape),
         }
@@ -91,7 +98,7 @@ class WindowMemory(wiring.Component):
             data.eq(self.host.data),
         ]
         mine = Signal()
-        m.d.comb += mine.eq(hit & own)
+        m.d.comb += [mine.eq(hit & own), self.index.eq(index)]
         if self.pages == 2:
             index = Cat(index, ~self.page)
 
@@ -102,10 +109,11 @@ class WindowMemory(wiring.Component):
         read = cells.read_port()
         write = cells.write_port(granularity=granularity)
         address = Cat(self.address, self.page) if self.pages == 2 else self.address
-        m.d.comb += [
-            read.addr.eq(Mux(self.idle, index, address)),
-            self.data.eq(read.data),
-        ]
+        if self.lends:
+            m.d.comb += read.addr.eq(Cat(self.address, self.page ^ self.idle))
+        else:
+            m.d.comb += read.addr.eq(Mux(self.idle, index, address))
+        m.d.comb += self.data.eq(read.data)
         enable = mine & store
         if granularity:
             select = offset[:word_bits]
@@ -130,4 +138,60 @@ class WindowMemory(wiring.Component):
             chosen = chosen.word_select(delayed(m, offset[:word_bits], 2), 32)
         m.d.sync += answer.eq(Mux(delayed(m, mine, 2), chosen, 0))
         m.d.comb += self.host.read.eq(delayed(m, answer, WINDOW_LATENCY - 4))
+        return m
+
+
+class ReadoutMemory(wiring.Component):
+    """A readout window: two memories that are pages, of which a relaxation works in one.
+
+    Parameters
+    ----------
+    window, shape, depth, part
+        See `WindowMemory`; `depth` entries a page.
+
+    Members
+    -------
+    host
+        The window port. The host reads and writes the page that is not `page` at any time, at
+        OTHER_PAGE, and the page that is while the design is `idle`.
+    idle, page
+        Whether the design is at rest, and where it works otherwise.
+    address, data, write, write_address, write_data
+        As of a `WindowMemory`.
+    """
+
+    def __init__(self, window: str, shape: Shape, depth: int, **part: Any) -> None:
+        self.pages = [WindowMemory(window, shape, depth, **part) for _ in range(2)]
+        self.shape = shape
+        super().__init__({
+            "host": In(WindowPort()),
+            "idle": In(1),
+            "page": In(1),
+            "address": In(ceil_log2(depth)),
+            "data": Out(shape),
+            "write": In(1),
+            "write_address": In(ceil_log2(depth)),
+            "write_data": In(shape),
+        })
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        for number, page in enumerate(self.pages):
+            m.submodules[f"page{number}"] = page
+            works = self.page == number
+            m.d.comb += [
+                page.idle.eq(self.idle | ~works),
+                # What the host means by an address is a page's own at one of two places.
+                page.host.address.eq(self.host.address ^ Mux(works, 0, OTHER_PAGE // 4)),
+                page.host.write.eq(self.host.write),
+                page.host.data.eq(self.host.data),
+                page.address.eq(self.address),
+                page.write.eq(self.write),
+                page.write_address.eq(self.write_address),
+                page.write_data.eq(self.write_data),
+            ]
+        m.d.comb += [
+            self.data.eq(Mux(self.page, self.pages[1].data, self.pages[0].data)),
+            self.host.read.eq(self.pages[0].host.read | self.pages[1].host.read),
+        ]
         return m

@@ -1,4 +1,4 @@
-"""The noise of an update pipe: its xorshift64 streams in a memory, one word per cycle."""
+"""The noise of an update pipe: its xorshift64 streams in memories, one word per cycle."""
 
 from typing import Any
 
@@ -33,11 +33,13 @@ class NoiseStreams(wiring.Component):
 
     Attributes
     ----------
-    states
-        The memory of the states, distributed RAM for its combinational reads.
+    pages
+        Two memories of the states, distributed RAM for its combinational reads.
 
     Members
     -------
+    page
+        Where streams are seeded and drawn from.
     draw, stream, advance
         A draw. With `advance` it gives the stream's next word, and the state moves to it; without,
         the word of the draw before, for rows of p-bits that share one.
@@ -45,8 +47,10 @@ class NoiseStreams(wiring.Component):
         What was drawn in the cycle before.
     seed_write, seed_stream, seed_word
         Set the state of a stream. The caller keeps draws away: one that advances wins.
-    peek_stream, peek
-        The state of a stream, in every cycle without `draw`.
+    peek_page, peek_stream, peek
+        The state of a stream of either page; of `page` itself in every cycle without `draw`.
+    poke, poke_word
+        Set that state. The caller keeps draws and seeds of the same page away: they win.
 
     Timing
     ------
@@ -63,6 +67,7 @@ class NoiseStreams(wiring.Component):
     def __init__(self, depth: int) -> None:
         address = exact_log2(depth)
         super().__init__({
+            "page": In(1),
             "stream": In(address),
             "draw": In(1),
             "advance": In(1),
@@ -70,30 +75,40 @@ class NoiseStreams(wiring.Component):
             "seed_write": In(1),
             "seed_stream": In(address),
             "seed_word": In(STREAM_BITS),
+            "peek_page": In(1),
             "peek_stream": In(address),
             "peek": Out(STREAM_BITS),
+            "poke": In(1),
+            "poke_word": In(STREAM_BITS),
         })
-        self.states = memory.Memory(shape=STREAM_BITS, depth=depth, init=[])
+        self.pages = [memory.Memory(shape=STREAM_BITS, depth=depth, init=[]) for _ in range(2)]
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.states = self.states
-        read, write = self.states.read_port(domain="comb"), self.states.write_port()
         state = Signal(STREAM_BITS, reset_less=True)
         stream = Signal.like(self.stream, reset_less=True)
         advance, store = Signal(), Signal()
+        words = []
+        for number, page in enumerate(self.pages):
+            m.submodules[f"page{number}"] = page
+            read, write = page.read_port(domain="comb"), page.write_port()
+            works = self.page == number
+            own, seeded = works & store, works & self.seed_write
+            m.d.comb += [
+                read.addr.eq(Mux(works & self.draw, self.stream, self.peek_stream)),
+                write.en.eq(own | seeded | self.poke & (self.peek_page == number)),
+                write.addr.eq(Mux(own, stream, Mux(seeded, self.seed_stream, self.peek_stream))),
+                write.data.eq(Mux(own, self.word, Mux(seeded, self.seed_word, self.poke_word))),
+            ]
+            words.append(read.data)
         m.d.sync += [
-            state.eq(read.data),
+            state.eq(Mux(self.page, words[1], words[0])),
             stream.eq(self.stream),
             advance.eq(self.advance),
             store.eq(self.draw & self.advance),
         ]
         m.d.comb += [
-            read.addr.eq(Mux(self.draw, self.stream, self.peek_stream)),
-            self.peek.eq(read.data),
+            self.peek.eq(Mux(self.peek_page, words[1], words[0])),
             self.word.eq(Mux(advance, xorshift64(state), state)),
-            write.en.eq(store | self.seed_write),
-            write.addr.eq(Mux(store, stream, self.seed_stream)),
-            write.data.eq(Mux(store, self.word, self.seed_word)),
         ]
         return m

@@ -9,6 +9,7 @@ from amaranth.utils import ceil_log2
 
 from pbitstream.spec.image import Image
 from pbitstream.spec.noise import STREAMS
+from pbitstream.spec.registers import OTHER_PAGE
 from pbitstream_gateware.noise import STREAM_BITS
 from pbitstream_gateware.pipeline import delayed
 from pbitstream_gateware.ports import WINDOW_LATENCY, WindowPort
@@ -24,10 +25,12 @@ class NoiseWindow(wiring.Component):
     -------
     host
         The window port.
-    stream, word
+    page
+        The page of a relaxation; the other one is at OTHER_PAGE.
+    peek_page, stream, word
         The word that the host looks at.
-    store, store_stream, store_word
-        A word that it stores.
+    store, store_word
+        A word that it stores there.
     """
 
     def __init__(self, image: Image, part: int) -> None:
@@ -35,10 +38,11 @@ class NoiseWindow(wiring.Component):
         streams = ceil_log2(STREAMS // image.pipes)
         super().__init__({
             "host": In(WindowPort()),
+            "page": In(1),
+            "peek_page": Out(1),
             "stream": Out(streams),
             "word": In(STREAM_BITS),
             "store": Out(1),
-            "store_stream": Out(streams),
             "store_word": Out(STREAM_BITS),
         })
 
@@ -48,11 +52,13 @@ class NoiseWindow(wiring.Component):
         span = ceil_log2(2 * STREAMS)
         lane_bits = ceil_log2(image.lanes // image.pipes)
         part_bits = ceil_log2(image.pipes)
-        offset, hit, write = Signal(span), Signal(), Signal()
+        offset, hit, other, write = Signal(span), Signal(), Signal(), Signal()
         data, low = Signal(32), Signal(32)
+        address = self.host.address & ~(OTHER_PAGE // 4)
         m.d.sync += [
-            offset.eq(self.host.address),
-            hit.eq(self.host.address[span:] == window_base("noise") >> span),
+            offset.eq(address),
+            hit.eq(address[span:] == window_base("noise") >> span),
+            other.eq((self.host.address & OTHER_PAGE // 4).any()),
             write.eq(self.host.write),
             data.eq(self.host.data),
         ]
@@ -62,9 +68,9 @@ class NoiseWindow(wiring.Component):
         mine = stream[lane_bits : lane_bits + part_bits] == self.part if part_bits else 1
         m.d.comb += [
             own.eq(hit & mine),
+            self.peek_page.eq(self.page ^ other),
             self.stream.eq(index),
             self.store.eq(own & write & high),
-            self.store_stream.eq(index),
             self.store_word.eq(Cat(low, data)),
         ]
         with m.If(own & write & ~high):

@@ -15,7 +15,7 @@ from pbitstream_gateware.accumulators import WindowAccumulators
 from pbitstream_gateware.fixed import exposed
 from pbitstream_gateware.lane import ACCUMULATOR_BITS
 from pbitstream_gateware.langevin import LangevinUnit
-from pbitstream_gateware.memory import WindowMemory
+from pbitstream_gateware.memory import ReadoutMemory, WindowMemory
 from pbitstream_gateware.noise import NoiseStreams
 from pbitstream_gateware.noise_window import NoiseWindow
 from pbitstream_gateware.pbit import PbitUnit
@@ -42,7 +42,7 @@ class UpdatePipe(wiring.Component):
         Its field, two cycles later.
     keep, moments
         Options of the relaxation: the prologue keeps the states; squares are summed.
-    table_page, input_page, idle, host
+    table_page, input_page, readout_page, idle, host
         The windows on states, stiffness, biases, sums, squares and noise.
     expose, expose_row, expose_lane, expose_data
         Its new exposed state, for the lanes.
@@ -73,6 +73,7 @@ class UpdatePipe(wiring.Component):
             "moments": In(1),
             "table_page": In(1),
             "input_page": In(1),
+            "readout_page": In(1),
             "idle": In(1),
             "host": In(WindowPort()),
             "expose": Out(1),
@@ -94,8 +95,8 @@ class UpdatePipe(wiring.Component):
         part = {"part": self.part, "parts": image.pipes,
                 "lane_bits": ceil_log2(image.lanes // image.pipes)}
         slots = image.max_units // image.pipes
-        memories = {
-            "states": WindowMemory("states", signed(STATE.bits), slots, **part),
+        memories: dict[str, Any] = {
+            "states": ReadoutMemory("states", signed(STATE.bits), slots, **part),
             "stiffness": WindowMemory("stiffness", unsigned(32), slots, pages=2, **part),
             "biases": WindowMemory("biases", unsigned(32), slots // 2, pages=2,
                                    **{**part, "lane_bits": part["lane_bits"] - 1}),
@@ -108,11 +109,17 @@ class UpdatePipe(wiring.Component):
         m.d.comb += [
             memories["stiffness"].page.eq(self.table_page),
             memories["biases"].page.eq(self.input_page),
+            memories["states"].page.eq(self.readout_page),
+            noise.page.eq(self.readout_page),
+            noise.seed_write.eq(self.seed_write),
+            noise.seed_stream.eq(self.seed_stream),
+            noise.seed_word.eq(self.seed_word),
+            window.page.eq(self.readout_page),
             window.word.eq(noise.peek),
+            noise.peek_page.eq(window.peek_page),
             noise.peek_stream.eq(window.stream),
-            noise.seed_write.eq(self.seed_write | window.store),
-            noise.seed_stream.eq(Mux(self.seed_write, self.seed_stream, window.store_stream)),
-            noise.seed_word.eq(Mux(self.seed_write, self.seed_word, window.store_word)),
+            noise.poke.eq(window.store),
+            noise.poke_word.eq(window.store_word),
         ]
         m.submodules.window = window_sums = WindowAccumulators(image, slots, part)
         broadcast(m, self.host, [window.host, window_sums.host,
@@ -240,5 +247,6 @@ class UpdatePipe(wiring.Component):
             window_sums.value.eq(value),
             window_sums.moments.eq(self.moments),
             window_sums.idle.eq(self.idle),
+            window_sums.page.eq(self.readout_page),
         ]
         return m

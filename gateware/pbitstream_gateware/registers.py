@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from pbitstream.spec.image import Image
 from pbitstream.spec.registers import MAGIC, REGISTERS, RESPONSE_CYCLES, UNMAPPED, Register
 from pbitstream_gateware.ports import WINDOW_LATENCY, Bus, WindowPort
-from pbitstream_gateware.windows import in_windows
+from pbitstream_gateware.windows import in_other_page, in_windows
 
 __all__ = ["RegisterBank", "Strobe"]
 
@@ -47,9 +47,11 @@ class RegisterBank(wiring.Component):
         The host's requests.
     window
         The window port. Its address is the bus's, at all times.
-    busy
-        A relaxation or a table check runs: windows read as UNMAPPED, and writes to `idle` windows
-        are ignored. High no later than in the cycle after the strobe that begins it.
+    busy, checking
+        A relaxation or a table check runs; a table check is pending or runs. While busy, windows
+        read as UNMAPPED and writes to readout windows are ignored, but not so their other pages;
+        while checking those read as UNMAPPED too. High no later than in the cycle after the strobe
+        that begins it.
     steps, seed, ... (access rw)
         Out, 32 bits per word of the register; 0 at reset.
     control, commit (access w)
@@ -72,7 +74,8 @@ class RegisterBank(wiring.Component):
         self.image = image
         self.constants = asdict(image) | {
             "magic": MAGIC, "spec_digest": digest, "kinds": image.kinds_code}
-        ports: dict[str, Any] = {"bus": In(Bus()), "window": Out(WindowPort()), "busy": In(1)}
+        ports: dict[str, Any] = {"bus": In(Bus()), "window": Out(WindowPort()), "busy": In(1),
+                                 "checking": In(1)}
         for register in REGISTERS:
             if register.name not in self.constants:
                 ports[register.name] = {
@@ -94,22 +97,23 @@ class RegisterBank(wiring.Component):
         # last of which is `ack`.
         decoded, left = Signal(), Signal(range(WINDOW_LATENCY + 2))
         selected = Signal(len(words))
-        any_time, idle_window = Signal(), Signal()
-        at_rest, store = Signal(), Signal()
+        table, readout, other = Signal(), Signal(), Signal()
+        readable, store = Signal(), Signal()
         m.d.sync += [
             decoded.eq(bus.valid & ~decoded & (left == 0)),
             selected.eq(Cat(bus.address == register.address // 4 + word
                             for register, word in words)),
-            any_time.eq(in_windows(bus.address, image, "shadow", "page")),
-            idle_window.eq(in_windows(bus.address, image, "idle")),
+            table.eq(in_windows(bus.address, image, "shadow", "page")),
+            readout.eq(in_windows(bus.address, image, "readout")),
+            other.eq(in_other_page(bus.address, image)),
         ]
         m.d.comb += [
-            at_rest.eq((any_time | idle_window) & ~self.busy),
+            readable.eq((table | readout) & ~self.busy | other & ~self.checking),
             bus.ack.eq(left == 1),
             store.eq(bus.ack & bus.write),
             window.address.eq(bus.address),
             window.data.eq(bus.data),
-            window.write.eq(store & (any_time | at_rest)),
+            window.write.eq(store & (table | other | readout & ~self.busy)),
         ]
         values = []
         for register in REGISTERS:
@@ -121,7 +125,7 @@ class RegisterBank(wiring.Component):
             m.d.sync += left.eq(left - 1)
         with m.Elif(decoded):
             m.d.sync += [
-                left.eq(Mux(~bus.write & at_rest, WINDOW_LATENCY, 1)),
+                left.eq(Mux(~bus.write & readable, WINDOW_LATENCY, 1)),
                 bus.read.eq(Mux(selected.any(), here, UNMAPPED)),
             ]
         with m.If(left == 2):

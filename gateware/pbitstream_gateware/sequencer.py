@@ -217,8 +217,10 @@ class Sequencer(wiring.Component):
         # Prologue, steps, and the silence after each.
         begin = Signal.like(fetch.address)
         silence = self.silence
+        # Where to, if it jumps; that it does is known later in the cycle.
+        m.d.comb += fetch.target.eq(of.update.group)
         with m.If(repeat):
-            m.d.comb += [fetch.jump.eq(1), fetch.target.eq(of.update.group)]
+            m.d.comb += fetch.jump.eq(1)
         with m.FSM() as states:
             with m.State("IDLE"):
                 m.d.comb += [fetch.jump.eq(1), fetch.target.eq(0), progress.clear.eq(1)]
@@ -243,8 +245,10 @@ class Sequencer(wiring.Component):
                 self._heed_stop(m)
             with m.State("STEP"):
                 m.d.comb += running.eq(1)
+                with m.If(last_row):
+                    m.d.comb += fetch.target.eq(begin)
                 with m.If(step_end):
-                    m.d.comb += [fetch.jump.eq(1), fetch.target.eq(begin), progress.new_step.eq(1)]
+                    m.d.comb += [fetch.jump.eq(1), progress.new_step.eq(1)]
                     m.d.sync += parity.eq(~parity)
                     with m.If(burning != 0):
                         m.d.sync += burning.eq(burning - 1)

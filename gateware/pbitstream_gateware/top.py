@@ -81,7 +81,7 @@ class Top(wiring.Component):
             self.busy.eq(control.running | switch.pending),
         ]
         # A cycle late: the request after the one that started this comes later still.
-        m.d.sync += registers.busy.eq(self.busy)
+        m.d.sync += [registers.busy.eq(self.busy), registers.checking.eq(switch.pending)]
 
         # What the host reads.
         clips = [*projection.clips, *(Cat(pipe.clips[n] for pipe in pipes) for n in range(3))]
@@ -161,9 +161,9 @@ class Top(wiring.Component):
             ]
         # Pages turn, and memories turn from the host to the design, while nothing runs.
         for part in (sequencer, array, updater):
-            m.d.comb += [part.page.eq(switch.page), part.idle.eq(~control.running)]
-        m.d.comb += [projection.page.eq(control.page), projection.idle.eq(~control.running)]
+            m.d.comb += [part.page.eq(switch.page), part.idle.eq(control.idle)]
+        m.d.comb += [projection.page.eq(control.input_page), projection.idle.eq(control.idle)]
         for pipe in pipes:
-            m.d.comb += [pipe.table_page.eq(switch.page), pipe.input_page.eq(control.page),
-                         pipe.idle.eq(~control.running)]
+            m.d.comb += [pipe.table_page.eq(switch.page), pipe.input_page.eq(control.input_page),
+                         pipe.readout_page.eq(control.readout_page), pipe.idle.eq(control.idle)]
         return m

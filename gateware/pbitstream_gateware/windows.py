@@ -4,9 +4,9 @@ from amaranth.hdl import Cat, Value
 from amaranth.utils import exact_log2
 
 from pbitstream.spec.image import Image
-from pbitstream.spec.registers import WINDOWS
+from pbitstream.spec.registers import OTHER_PAGE, WINDOWS
 
-__all__ = ["in_windows", "window_base", "window_ranges"]
+__all__ = ["in_other_page", "in_windows", "window_base", "window_ranges"]
 
 
 def window_base(name: str) -> int:
@@ -29,3 +29,8 @@ def in_windows(address: Value, image: Image, *access: str) -> Value:
     ranges = window_ranges(image, *access)
     bits = [exact_log2(len(words)) for words in ranges]
     return Cat(address[n:] == words.start >> n for words, n in zip(ranges, bits)).any()
+
+
+def in_other_page(address: Value, image: Image) -> Value:
+    """Return whether a word address lies in the other page of a readout window."""
+    return in_windows((address ^ OTHER_PAGE // 4)[: len(address)], image, "readout")

@@ -13,8 +13,8 @@ from pbitstream_gateware.control import Controller, counted
 from pbitstream_gateware.switch import TableSwitch
 from simulation import simulate
 
-#: Cycles from `running` to the start of the sequencer, at least: memories turn to the design.
-TURN = 2
+#: Cycles from `running` to the start of the sequencer, at least: `idle` falls, memories turn.
+TURN = 3
 
 
 class Worker:
@@ -39,7 +39,8 @@ class Bench:
     def __init__(self, draw: random.Random) -> None:
         self.draw, self.dut, self.reset = draw, Controller(), Signal()
         self.seeder, self.sequencer = Worker(draw, 30), Worker(draw, 60)
-        self.cycles = self.multiplied = self.page = 0
+        self.cycles = self.multiplied = 0
+        self.pages, self.idle = [0, 0], 1
         #: Starts of the seeder and the sequencer since the last `go`, as cycles after it.
         self.seeds: list[int] = []
         self.sequences: list[int] = []
@@ -54,9 +55,11 @@ class Bench:
         multiplied = draw.randrange(2) if self.sequencer.left else 0
         ctx.set(dut.multiplied, multiplied)
         running, seed, sequence = (ctx.get(s) for s in (dut.running, dut.seed, dut.sequence))
+        assert ctx.get(dut.idle) == self.idle
+        self.idle = 1 - running
         assert ctx.get(dut.cycles) == self.cycles
         assert ctx.get(dut.multiplying) == self.multiplied
-        assert ctx.get(dut.page) == self.page
+        assert [ctx.get(dut.input_page), ctx.get(dut.readout_page)] == self.pages
         assert not (seed and self.seeder.left)
         assert not (sequence and (self.sequencer.left or self.seeder.left))
         if seed:
@@ -69,7 +72,8 @@ class Bench:
                                         (self.cycles + running, self.multiplied + multiplied))
         if go:
             assert not running
-            self.page ^= not options & _option("keep_page")
+            for which, kept in enumerate(("keep_page", "keep_readout")):
+                self.pages[which] ^= not options & _option(kept)
             self.seeds, self.sequences = [], []
         await ctx.tick()
 
@@ -136,7 +140,8 @@ def test_it_breaks_off_in_any_cycle(how: str, keep: int) -> None:
             await ctx.tick()
             ctx.set(bench.reset, 0)
             bench.seeder.left = bench.sequencer.left = 0
-            bench.cycles = bench.multiplied = bench.page = 0
+            bench.cycles = bench.multiplied = 0
+            bench.pages, bench.idle = [0, 0], 1
             await bench.rest(ctx)
 
     bench.simulate(run)
@@ -192,7 +197,7 @@ def test_a_start_is_refused_while_it_runs_or_a_commit_is_pending(seed: int) -> N
             await start(ctx)
             assert (ctx.get(control.running), ctx.get(switch.refused)) == (1, 1)
             # Page and counters are those of the run.
-            assert ctx.get(control.page) == page
+            assert ctx.get(control.input_page) == ctx.get(control.readout_page) == page
             assert ctx.get(control.cycles) == cycles + 1
             await commit(ctx)
             assert (ctx.get(switch.pending), ctx.get(switch.refused)) == (1, 0)
@@ -202,7 +207,7 @@ def test_a_start_is_refused_while_it_runs_or_a_commit_is_pending(seed: int) -> N
             assert not ctx.get(control.running)
             await start(ctx)
             assert (ctx.get(control.running), ctx.get(switch.refused)) == (0, 1)
-            assert ctx.get(control.page) == page
+            assert ctx.get(control.input_page) == ctx.get(control.readout_page) == page
             while ctx.get(switch.pending):
                 await ctx.tick()
 

@@ -8,8 +8,8 @@ import pytest
 from amaranth.hdl import ResetInserter, Shape, Signal, signed, unsigned
 
 from blocks import base
-from pbitstream.spec.registers import WINDOWS
-from pbitstream_gateware.memory import WindowMemory
+from pbitstream.spec.registers import OTHER_PAGE, WINDOWS
+from pbitstream_gateware.memory import ReadoutMemory, WindowMemory
 from pbitstream_gateware.ports import ADDRESS_BITS, WINDOW_LATENCY
 from simulation import simulate
 
@@ -68,18 +68,19 @@ def address(draw: random.Random, model: Model) -> int:
 
 
 @pytest.mark.parametrize(("part", "parts", "lane_bits"), [(0, 1, 0), (1, 2, 2), (2, 4, 1)])
-@pytest.mark.parametrize(("window", "shape", "pages"), [
-    ("gains", signed(16), 2), ("states", signed(24), 1), ("stiffness", unsigned(32), 2),
-    ("sums", signed(40), 1), ("squares", unsigned(56), 1), ("modules", unsigned(64), 2),
-    ("instructions", unsigned(128), 2),
+@pytest.mark.parametrize(("window", "shape", "pages", "lends"), [
+    ("gains", signed(16), 2, False), ("states", signed(24), 1, False),
+    ("stiffness", unsigned(32), 2, False), ("sums", signed(40), 1, False),
+    ("squares", unsigned(56), 1, False), ("modules", unsigned(64), 2, False),
+    ("instructions", unsigned(128), 2, True),
 ])
 def test_memory(
-    window: str, shape: Shape, pages: int, part: int, parts: int, lane_bits: int
+    window: str, shape: Shape, pages: int, lends: bool, part: int, parts: int, lane_bits: int
 ) -> None:
     seed = part
     draw = random.Random(seed)
     dut = WindowMemory(window, shape, DEPTH, pages=pages, part=part, parts=parts,
-                       lane_bits=lane_bits)
+                       lane_bits=lane_bits, lends=lends)
     model, reset = Model(dut), Signal()
 
     async def bench(ctx: Any) -> None:
@@ -97,7 +98,7 @@ def test_memory(
             resets = draw.random() < 0.02
             ctx.set(reset, resets)
             ctx.set(dut.idle, idle)
-            ctx.set(dut.address, read)
+            ctx.set(dut.address, ctx.get(dut.index) if lends and idle else read)
             for signal, one in zip((dut.host.address, dut.host.write, dut.host.data), request):
                 ctx.set(signal, one)
             if pages == 2:
@@ -127,3 +128,60 @@ def test_memory(
             assert answer in (None, ctx.get(dut.host.read)), (seed, cycle)
 
     simulate(ResetInserter(reset)(dut), bench)
+
+
+@pytest.mark.parametrize(("window", "shape"), [("states", signed(24)), ("sums", signed(40))])
+def test_the_host_has_one_page_of_a_readout_while_the_design_has_the_other(
+    window: str, shape: Shape
+) -> None:
+    """Both read and write in every cycle, and pages turn; nothing of it shows in the wrong one."""
+    draw = random.Random(5)
+    dut = ReadoutMemory(window, shape, DEPTH, part=1, parts=2, lane_bits=1)
+    model = Model(dut.pages[0])
+    model.pages = [[0] * DEPTH for _ in range(2)]
+
+    async def bench(ctx: Any) -> None:
+        late: tuple[int, bool, int] | None = None
+        answers: deque[int | None] = deque([0] * (WINDOW_LATENCY - 2))
+        idle, page = 1, 0
+        for cycle in range(CYCLES):
+            idle ^= draw.random() < 0.05
+            # What the host asked for in the cycle before is meant for the page of that cycle.
+            turned = draw.random() < 0.05 and late is None
+            page ^= turned
+            request = (address(draw, model) % (OTHER_PAGE // 4) + draw.choice([0, OTHER_PAGE // 4]),
+                       draw.random() < 0.4, draw.getrandbits(32))
+            if draw.random() < 0.2:
+                request = (0, False, 0)
+            read, stored = draw.randrange(DEPTH), draw.randrange(DEPTH)
+            write, value = draw.random() < 0.4, model.fitted(draw.getrandbits(shape.width))
+            for signal, one in (
+                (dut.idle, idle), (dut.page, page), (dut.address, read), (dut.write, write),
+                (dut.write_address, stored), (dut.write_data, value),
+                *zip((dut.host.address, dut.host.write, dut.host.data), request),
+            ):
+                ctx.set(signal, one)
+
+            seen, answer = model.pages[page][read], None
+            if late is None:
+                answer = 0
+            else:
+                place, other = late[0] % (OTHER_PAGE // 4), late[0] >= OTHER_PAGE // 4
+                if model.place(place) is None:
+                    answer = 0
+                elif idle or other:
+                    answer = model.shown(page ^ other, place)
+                    if late[1]:
+                        model.store(page ^ other, place, late[2])
+            answers.append(answer)
+            if not idle and write:
+                model.pages[page][stored] = value
+            late = request if request[0] else None
+
+            await ctx.tick()
+            if not idle:
+                assert ctx.get(dut.data) == seen, cycle
+            expected = answers.popleft()
+            assert expected in (None, ctx.get(dut.host.read)), cycle
+
+    simulate(dut, bench)

@@ -11,6 +11,7 @@ from pbitstream.spec.fixed import rhu, sat
 from pbitstream.spec.image import Image
 from pbitstream.spec.instructions import MODULE
 from pbitstream.spec.noise import NOISE_MEAN, NOISE_SHIFTS, STREAMS, fields, xorshift64
+from pbitstream.spec.registers import OTHER_PAGE
 from pbitstream.spec.sigmoid import sigmoid_table
 from pbitstream.spec.timing import FIELD_STAGE, UNIT_STAGES
 from pbitstream.spec.words import FIELD_FRACTIONS
@@ -59,7 +60,8 @@ class Model:
         self.image, self.part = image, part
         self.per_pipe = image.lanes // image.pipes
         slots = image.max_units
-        self.states, self.sums, self.squares = [0] * slots, [0] * slots, [0] * slots
+        #: States, sums and squares of the page that is worked on, and of the other.
+        self.readout, self.other = ([[0] * slots for _ in range(3)] for _ in range(2))
         self.k2, self.k4, self.biases = [1] * slots, [0] * slots, [0] * slots
         self.noise = [0] * STREAMS
         #: Its streams, in the order in which it keeps them.
@@ -67,6 +69,18 @@ class Model:
         self.spins = [[0] * STREAMS for _ in range(32)]
         self.clips = [0, 0, 0]
         self.keep = self.moments = 0
+
+    @property
+    def states(self) -> list[int]:
+        return self.readout[0]
+
+    @property
+    def sums(self) -> list[int]:
+        return self.readout[1]
+
+    @property
+    def squares(self) -> list[int]:
+        return self.readout[2]
 
     def owns(self, lane: int) -> bool:
         return lane % self.image.lanes // self.per_pipe == self.part
@@ -141,7 +155,7 @@ class Bench:
         self.image, self.draw = image, draw
         self.dut, self.reset = UpdatePipe(image, part), Signal()
         self.model = Model(image, part)
-        self.pages = [0, 0]
+        self.pages, self.readout_page = [0, 0], 0
         self.exposed: list[tuple[int, int, int, int]] = []
         self.clips = [0, 0, 0]
         self.fields = [0] * FIELD_LATE
@@ -163,6 +177,13 @@ class Bench:
             modules.append(Module(self.draw, self.image, row, rows))
             row += rows
         return modules
+
+    def turn(self, ctx: Any) -> None:
+        """Work in the other page of the readout."""
+        model = self.model
+        model.readout, model.other = model.other, model.readout
+        self.readout_page ^= 1
+        ctx.set(self.dut.readout_page, self.readout_page)
 
     async def load(self, ctx: Any) -> None:
         """Fill every memory, of stream words through the window or from the seeder."""
@@ -272,12 +293,14 @@ class Bench:
         self.clips, self.model.clips = [0, 0, 0], [0, 0, 0]
 
     async def compare(self, ctx: Any) -> None:
-        """Read every memory through the windows, the noise as well."""
+        """Read every memory through the windows, at rest or in the other page."""
         model, dut = self.model, self.dut
         for _ in range(EMPTY):
             await self.step(ctx, None)
-        ctx.set(dut.idle, 1)
-        host, own = WindowHost(ctx, dut.host), model.slots()
+        other = self.draw.random() < 0.5
+        ctx.set(dut.idle, not other)
+        ctx.set(dut.readout_page, self.readout_page ^ other)
+        host, own = WindowHost(ctx, dut.host, other * OTHER_PAGE // 4), model.slots()
 
         async def shown(window: str, words: int, count: int) -> list[int]:
             read = await host.read(window, words * count)
@@ -307,6 +330,7 @@ def test_relaxations(image: Image, part: int, steps: int, seed: int) -> None:
     async def run(ctx: Any) -> None:
         for keep in (seed % 2,) if image is WIDE else (0, 1):
             modules = bench.draw_modules()
+            bench.turn(ctx)
             await bench.break_off(ctx, modules)
             await bench.load(ctx)
             await bench.store_states(ctx, modules)

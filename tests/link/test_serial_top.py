@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -20,13 +21,16 @@ from pbitstream.devices.wire import transport as transport_module
 from pbitstream.errors import DeviceError
 from pbitstream.program import Program
 from pbitstream.spec.frames import BAUDS
+from pbitstream.spec.noise import STREAMS
 from pbitstream.spec.registers import MAGIC, REGISTERS, WINDOWS
 from pbitstream_gateware.presets import PRESETS
 from pbitstream_sim.serial_board import open_pty, serve
 from pbitstream_sim.serial_line import SerialSimulation, SimulatedPort, serial_verilog
 
 FASTEST = BAUDS[-1]
-BIASES = next(window.address for window in WINDOWS if window.name == "biases")
+BIASES, SUMS, STATES, NOISE = (
+    next(window.address for window in WINDOWS if window.name == name)
+    for name in ("biases", "sums", "states", "noise"))
 STATUS, CYCLES = (next(register.address for register in REGISTERS if register.name == name)
                   for name in ("status", "cycles"))
 
@@ -153,14 +157,11 @@ def pairs(units: int) -> Program:
     return builder.build()
 
 
-def test_a_longer_relaxation_hides_the_biases_of_the_next_input(board: SerialSimulation) -> None:
-    """In simulated time, so that nothing depends on the speed of this computer.
-
-    Readouts are not hidden: sums and states are shown by an idle board only.
-    """
-    units, inputs, steps = 256, 5, 80
+def test_a_longer_relaxation_hides_the_link(board: SerialSimulation) -> None:
+    """Biases and states on their way in, readouts on their way out; in simulated time, so that
+    nothing depends on the speed of this computer."""
+    units, inputs, steps = 256, 5, 700
     biases = np.random.default_rng(1).normal(size=(inputs, units)) / 8
-    same = np.zeros((inputs, units))
 
     def cycles(work: Callable[[], Any]) -> int:
         began = board.cycles
@@ -172,19 +173,19 @@ def test_a_longer_relaxation_hides_the_biases_of_the_next_input(board: SerialSim
     with (patch.object(link, "time", sleepless),
           Board(SerialTransport(SimulatedPort(board), baud=FASTEST)) as device):
         device.load(pairs(units))
-        # Both pages are known from here on.
-        device.relax(same[:2], steps=1, seed=1)
-        # What a call takes besides relaxing when no bias changes: starts, looks, and readouts.
-        still = cycles(lambda: device.relax(same, steps=steps, seed=1))
-        relaxing = device.counters()["cycles"]
+        # Both pages of inputs are known from here on.
+        first = device.relax(biases, steps=1, seed=1)
         line = device.transport
         look = cycles(lambda: (line.read(STATUS, 4), line.read(CYCLES, 8)))
         # Into slots that the program does not use.
         page = cycles(lambda: (line.write(BIASES + 2 * units, bytes(2 * units)),
                                line.read(STATUS, 4)))
-        total = cycles(lambda: device.relax(biases, steps=steps, seed=1))
-        assert device.counters()["cycles"] == relaxing
-    assert relaxing > inputs * page, "the relaxation is the longer one"
-    # One page before the first start; an end is seen up to a look later than it was.
-    assert total <= still + page + inputs * look
-    assert total < still + inputs * page, "what it takes if nothing is hidden"
+        state = cycles(lambda: (line.read(STATES, 4 * units), line.read(NOISE, 8 * STREAMS)))
+        readout = state + cycles(lambda: line.read(SUMS, 8 * units))
+        for given, sent in ((None, page), (first.state, page + state)):
+            total = cycles(partial(device.relax, biases, steps=steps, seed=1, state=given))
+            relaxing = device.counters()["cycles"]
+            assert relaxing > inputs * (sent + readout), "the relaxation is the longer one"
+            # What the first chain needs and what the last one leaves; between two chains, an end
+            # that is seen late, three counters, and the next start.
+            assert total < relaxing + sent + readout + inputs * 4 * look

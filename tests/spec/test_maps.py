@@ -143,7 +143,7 @@ def test_windows_do_not_overlap() -> None:
         # A window is a power of two long and aligned to that, so that an address splits into bits.
         assert window.size & (window.size - 1) == 0
         assert window.address % window.size == 0
-        assert window.access in ("shadow", "page", "idle")
+        assert window.access in ("shadow", "page", "readout")
         assert window.text
         end = window.address + window.size
     assert end <= registers.BOARD_BYTES

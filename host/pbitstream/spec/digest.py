@@ -58,6 +58,7 @@ def spec_dict() -> dict[str, Any]:
         },
         "sigmoid": sigmoid.THRESHOLD_DIGEST,
         "registers": [[r.name, r.address, r.words, r.access] for r in registers.REGISTERS],
+        "other_page": registers.OTHER_PAGE,
         "windows": [[w.name, w.address, w.size, w.access] for w in registers.WINDOWS],
         "bits": {
             "control": registers.CONTROL,

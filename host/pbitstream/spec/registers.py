@@ -2,8 +2,13 @@
 
 Byte addresses, 32-bit little-endian words. Below `WINDOWS` stand the registers. A window shows a
 memory: *shadow* windows are the tables of the next program, which a write to ``commit`` makes
-active; *page* windows are the next input, which a start makes active; *idle* windows are the state,
-which a board shows and takes while nothing runs, and the readout, which it shows.
+active; *page* windows are the next input, which a start makes active; *readout* windows are the
+state, which a board shows and takes, and the sums, which it shows.
+
+Readout windows have two pages, so that one relaxation is read while the next one runs. A start
+turns them unless asked not to, and the relaxation works in the page that it turned to. The
+addresses below are that page's, while nothing runs; with `OTHER_PAGE` added they are the other
+page's, at any time.
 
 Every write may be made again with the same effect but those to ``control`` and ``commit``: a link
 that repeats a request answers the copy from what it answered before, and does not pass it on.
@@ -17,6 +22,7 @@ __all__ = [
     "CONTROL",
     "MAGIC",
     "OPTIONS",
+    "OTHER_PAGE",
     "REGISTERS",
     "RESPONSE_CYCLES",
     "STATUS",
@@ -35,13 +41,17 @@ RESPONSE_CYCLES = 16
 #: Bytes of the whole map.
 BOARD_BYTES = 1 << 20
 
+#: Added to an address of a readout window: the page in which nothing runs.
+OTHER_PAGE = 0x40000
+
 #: Bits of the register `control`, from bit 0: each is a pulse.
 CONTROL = ("start", "stop", "reset")
 #: Bits of `status`: a relaxation or a table check runs; a table switch is pending; the last start
 #: or table switch was refused.
 STATUS = ("busy", "pending", "refused")
-#: Bits of `options`: sum squares; go on from the stored state; keep the page of the last input.
-OPTIONS = ("moments", "keep_state", "keep_page")
+#: Bits of `options`: sum squares; go on from the stored state; keep the page of the input; keep the
+#: page of the readout.
+OPTIONS = ("moments", "keep_state", "keep_page", "keep_readout")
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Window:
     name: str
     address: int
     size: int
-    access: Literal["shadow", "page", "idle"]
+    access: Literal["shadow", "page", "readout"]
     text: str
 
 
@@ -97,14 +107,14 @@ REGISTERS = (
 
 #: In the order of their addresses; ``commit`` checks the shadow windows in this order.
 WINDOWS = (
-    Window("noise", 0x01000, 0x00400, "idle", "128 stream words of 64 bits"),
+    Window("noise", 0x01000, 0x00400, "readout", "128 stream words of 64 bits"),
     Window("gains", 0x02000, 0x01000, "page", "S, one s16 per word"),
     Window("modules", 0x03000, 0x00200, "shadow", "64 bits per module: see instructions.MODULE"),
     Window("biases", 0x04000, 0x02000, "page", "h or clamp, s16 per slot, two per word"),
-    Window("states", 0x08000, 0x04000, "idle", "x24 or m, one slot per word"),
+    Window("states", 0x08000, 0x04000, "readout", "x24 or m, one slot per word"),
     Window("stiffness", 0x0C000, 0x04000, "shadow", "k2 and k4 << 16, one slot per word"),
-    Window("sums", 0x10000, 0x08000, "idle", "s40 in 64 bits per slot"),
-    Window("squares", 0x18000, 0x08000, "idle", "u56 in 64 bits per slot"),
+    Window("sums", 0x10000, 0x08000, "readout", "s40 in 64 bits per slot"),
+    Window("squares", 0x18000, 0x08000, "readout", "u56 in 64 bits per slot"),
     Window("instructions", 0x20000, 0x08000, "shadow", "128 bits each: see instructions"),
     Window("tables", 0x80000, 0x80000, "shadow", "s16 per lane, lanes in order, two per word"),
 )

@@ -32,7 +32,7 @@ __all__ = ["Board"]
 class Board:
     """Gateware behind a `Transport`; implements `pbitstream.devices.protocol.Device`.
 
-    One chain relaxes at a time, while the host sends the next input.
+    One chain relaxes at a time, while the host reads the last one and sends the next input.
 
     Parameters
     ----------

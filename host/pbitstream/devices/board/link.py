@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pbitstream.devices.board.transport import Transport
 from pbitstream.errors import DeviceError, DeviceTimeoutError
-from pbitstream.spec.registers import CONTROL, REGISTERS, STATUS, WINDOWS
+from pbitstream.spec.registers import CONTROL, OTHER_PAGE, REGISTERS, STATUS, WINDOWS
 
 __all__ = ["Link"]
 
@@ -49,14 +49,14 @@ class Link:
         value = self.get("status")
         return [name for bit, name in enumerate(STATUS) if value >> bit & 1]
 
-    def read_window(self, name: str, dtype: str, count: int) -> NDArray[Any]:
-        """Return the first entries of a window, little-endian."""
-        return np.frombuffer(self._bytes(name, _WINDOWS[name].address,
-                                         np.dtype(dtype).itemsize * count), dtype)
+    def read_window(self, name: str, dtype: str, count: int, *, other: bool) -> NDArray[Any]:
+        """Return the first entries of a readout window or of its `other` page, little-endian."""
+        address = _WINDOWS[name].address + other * OTHER_PAGE
+        return np.frombuffer(self._bytes(name, address, np.dtype(dtype).itemsize * count), dtype)
 
-    def write_window(self, name: str, values: NDArray[Any]) -> None:
-        """Write the first entries of a window, of a little-endian type."""
-        self.transport.write(_WINDOWS[name].address, values.tobytes())
+    def write_other(self, name: str, values: NDArray[Any]) -> None:
+        """Write the first entries of a readout window's other page, of a little-endian type."""
+        self.transport.write(_WINDOWS[name].address + OTHER_PAGE, values.tobytes())
 
     def settle(self, sent: str, cycles: int = 0) -> None:
         """Wait until the board is idle and no table switch is pending.
