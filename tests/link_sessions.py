@@ -60,8 +60,8 @@ def program(seed: int = 1) -> Program:
     return builder.build()
 
 
-#: Two inputs: a start that is executed twice turns the page of the biases once too often.
-H = np.random.default_rng(2).normal(size=(2, 5))
+#: Three inputs: a start that is executed twice turns the pages once too often.
+H = np.random.default_rng(2).normal(size=(3, 5))
 
 
 def relaxed(board: Board | Emulator) -> Readout:

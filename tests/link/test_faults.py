@@ -1,6 +1,6 @@
 """Link faults, with the RTL frame engine in the loop: the same bits, or an error in time.
 
-A session opens a board, loads tables, relaxes two inputs, and compares every bit with the emulator.
+A session opens a board, loads tables, relaxes three inputs, compares every bit with the emulator.
 The simulated board is never reset in between, so each session also begins where a fault left it.
 Time is that of the line, simulated: what is claimed of it does not depend on this computer.
 """
