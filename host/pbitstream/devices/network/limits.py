@@ -2,7 +2,7 @@
 
 from pbitstream.devices.network.messages import WRITE, Request
 from pbitstream.spec.image import Image
-from pbitstream.spec.registers import REGISTERS, WINDOWS
+from pbitstream.spec.registers import OTHER_PAGE, REGISTERS, WINDOWS
 
 __all__ = ["AddressMap"]
 
@@ -17,13 +17,15 @@ _WRITABLE = frozenset(
 class AddressMap:
     """The registers and windows of an image, as far as they reach.
 
-    A request must lie in the register page or in one window, and write only registers that can be
-    written.
+    A request must lie in the register page, in one window or in the other page of one, and write
+    only registers that can be written.
     """
 
     def __init__(self, image: Image) -> None:
         words = image.window_words()
-        self._windows = [(w.address, w.address + 4 * words[w.name]) for w in WINDOWS]
+        places = [(w.address, w.name) for w in WINDOWS]
+        places += [(w.address + OTHER_PAGE, w.name) for w in WINDOWS if w.access == "readout"]
+        self._windows = [(first, first + 4 * words[name]) for first, name in places]
 
     def refusal(self, request: Request) -> str | None:
         """Return why a request is not passed on, or None if it is."""
