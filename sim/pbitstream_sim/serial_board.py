@@ -24,7 +24,8 @@ __all__ = ["main", "open_pty", "serve"]
 SLICE_CYCLES = 1 << 14
 #: Seconds to wait for something to do.
 NAP = 0.05
-READ_BYTES = 1 << 12
+#: Bytes that leave the terminal at a time.
+READ_BYTES = 1 << 10
 
 
 def open_pty() -> tuple[int, int]:
@@ -44,7 +45,10 @@ def serve(board: SerialSimulation, ours: int, stop: Callable[[], bool]) -> None:
         # What the program has set for its end is seen at ours.
         board.set_baud(rates.get(termios.tcgetattr(ours)[5], BAUDS[0]))
         try:
-            board.push(os.read(ours, READ_BYTES))
+            # No faster than the line takes them: whoever writes waits, as at a real one, and what
+            # it sends again on a slow computer does not pile up.
+            if board.empty:
+                board.push(os.read(ours, READ_BYTES))
         except BlockingIOError:
             if idle:
                 select.select([ours], [], [], NAP)

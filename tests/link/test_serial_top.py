@@ -16,7 +16,7 @@ from pbitstream.cli import main
 from pbitstream.compiler.builder import ProgramBuilder
 from pbitstream.devices.board import Board, link
 from pbitstream.devices.registry import open_device
-from pbitstream.devices.wire import SerialTransport
+from pbitstream.devices.wire import SerialTransport, serial_port
 from pbitstream.devices.wire import transport as transport_module
 from pbitstream.errors import DeviceError
 from pbitstream.program import Program
@@ -53,6 +53,8 @@ def terminal(board: SerialSimulation) -> Iterator[str]:
     server.join()
     os.close(ours)
     os.close(theirs)
+    # What was still on its way is not the next test's.
+    board.cut()
 
 
 @pytest.mark.parametrize("size", [256, 1024])
@@ -107,6 +109,7 @@ def test_infer_over_a_terminal_is_infer_on_the_emulator(
     # Here seconds are this computer's, and a simulated board has only a share of it.
     for name, seconds in (("PATIENCE", 30.0), ("OPENING", 30.0), ("PATIENT_ATTEMPT", 2.0)):
         monkeypatch.setattr(transport_module, name, seconds)
+    monkeypatch.setattr(serial_port, "WRITE_SECONDS", 10.0)
     documents: list[Any] = []
     for device in ("emulator:", f"serial:{terminal}?baud={FASTEST}"):
         words = ["infer", "-d", device, "--json", "--seed", "5", "--count", count]
