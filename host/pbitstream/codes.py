@@ -1,7 +1,9 @@
 """Arrays of values into arrays of fixed-point codes; the array form of `pbitstream.spec.Format`."""
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from pbitstream.errors import SpecError
 from pbitstream.spec.fixed import Format
@@ -14,29 +16,41 @@ CHUNK = 8192
 
 def half_up(values: ArrayLike) -> NDArray[np.float64]:
     """Return float64 values rounded to whole numbers, halves up; exact below 2^52."""
+    return _rounded(np.array(values, np.float64))
+
+
+def codes(values: ArrayLike, word: Format, dtype: DTypeLike = np.int64) -> NDArray[Any]:
+    """Return the codes of float values in a format, halves rounded up; SpecError outside it.
+
+    Parameters
+    ----------
+    dtype
+        Of the result; it holds every code of the format.
+    """
     values = np.asarray(values, np.float64)
+    flat, scale = values.reshape(-1), 2.0**word.fraction
+    found = np.empty(flat.shape, dtype)
+    lowest, highest = word.lowest, word.highest
+    with np.errstate(invalid="ignore"):
+        for start in range(0, len(flat), CHUNK):
+            raw = _rounded(flat[start : start + CHUNK] * scale)
+            # NaN is in no range.
+            if not (lowest <= raw.min() and raw.max() <= highest):
+                raise _outside(values, word)
+            found[start : start + CHUNK] = raw
+    return found.reshape(values.shape)
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values rounded, halves up; they are lost."""
     # To the nearest, halves to even ones; those that went down go up. Adding 0.5 first would round
     # 0.49999999999999994 up.
     whole = np.asarray(np.rint(values))
-    down = values - whole == 0.5
+    values -= whole
+    down = values == 0.5
     if down.any():
         whole += down
     return whole
-
-
-def codes(values: ArrayLike, word: Format) -> NDArray[np.int64]:
-    """Return the codes of float values in a format, halves rounded up; SpecError outside it."""
-    values = np.asarray(values, np.float64)
-    flat, scale = values.reshape(-1), 2.0**word.fraction
-    found = np.empty(flat.shape, np.int64)
-    for start in range(0, len(flat), CHUNK):
-        with np.errstate(invalid="ignore"):
-            raw = half_up(flat[start : start + CHUNK] * scale)
-        # NaN is in no range.
-        if not (word.lowest <= raw.min() and raw.max() <= word.highest):
-            raise _outside(values, word)
-        found[start : start + CHUNK] = raw
-    return found.reshape(values.shape)
 
 
 def _outside(values: NDArray[np.float64], word: Format) -> SpecError:

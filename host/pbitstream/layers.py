@@ -50,7 +50,7 @@ class Linear:
         else:
             raise SpecError(f"weights must be below {WEIGHT_LIMIT}, not {largest:g}")
         raw = half_up(weight * 2.0**fraction).astype(np.int16)
-        return cls(raw, fraction, None if bias is None else codes(bias, BIAS).astype(np.int16))
+        return cls(raw, fraction, None if bias is None else codes(bias, BIAS, np.int16))
 
     def outputs(self, inputs: int) -> int:
         """Return the width for inputs of this width; SpecError if it does not fit."""

@@ -19,6 +19,7 @@ from pbitstream.emulator.device import Emulator
 from pbitstream.errors import SpecError
 from pbitstream.spec.noise import noise_temperature
 from pbitstream.spec.topology import BandBank, LowRankBank, Module, Topology
+from pbitstream.spec.words import FACTOR_LIMIT
 
 sizes = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40),
                   st.integers(1, 6), st.sampled_from([16, 18, 20, 22]), st.floats(-8, 2))
@@ -227,6 +228,24 @@ def test_banks_without_a_schedule_keep_their_gains_in_it() -> None:
     for row in tables["schedule.gain"]:
         np.testing.assert_array_equal(row[0], tables["bank0.gain"])
     assert tables["schedule.gain"][:, 1].tolist() == [[tables["bank1.gain"][0], 0], [0, 0]]
+
+
+def test_gains_times_their_scale_are_the_tables() -> None:
+    """A column of zeros, or of next to nothing, keeps a scale that is a number."""
+    rng = np.random.default_rng(0)
+    a, b, gain = rng.normal(size=(5, 4)), rng.normal(size=(3, 4)), np.array([0.1, -0.2, 0.3, 0.4])
+    a[:, 2], b[:, 3] = 0.0, 5e-324
+    builder = ProgramBuilder()
+    x, y = builder.langevin("x", 5), builder.langevin("y", 3)
+    index = builder.low_rank(x, y, a, b, gain)
+    program = builder.build()
+    bank = program.topology.banks[index]
+    assert isinstance(bank, LowRankBank)
+    given = np.rint(gain * builder.gain_scale(index) * 2.0**bank.gain_fraction)
+    np.testing.assert_array_equal(given, program.tables["bank0.gain"])
+    assert not program.tables["bank0.a"][:, 2].any()
+    assert not program.tables["bank0.b"][:, 3].any()
+    assert (np.abs(program.tables["bank0.a"][:, [0, 1, 3]]).max(axis=0) == FACTOR_LIMIT).all()
 
 
 @seeded(150)

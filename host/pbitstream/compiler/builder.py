@@ -62,6 +62,7 @@ class ProgramBuilder:
         self._banks: list[Bank] = []
         self._tables: dict[str, NDArray[Any]] = {}
         self._schedules: dict[int, NDArray[np.int16]] = {}
+        self._scales: dict[int, NDArray[np.float64]] = {}
 
     def langevin(
         self,
@@ -145,7 +146,15 @@ class ProgramBuilder:
         index = self._bank(tables.bank, {"a": tables.a, "b": tables.b, "gain": tables.gain})
         if tables.schedule is not None:
             self._schedules[index] = tables.schedule
+        self._scales[index] = tables.scale
         return index
+
+    def gain_scale(self, bank: int) -> NDArray[np.float64]:
+        """Return what S of a low-rank bank is multiplied by in gains of a relaxation, (rank,).
+
+        Its tables hold A and B at full range, and what that took from their columns.
+        """
+        return self._scales[bank]
 
     def band(self, source: int, target: int, weights: Mapping[int, ArrayLike]) -> int:
         """Couple by shifted diagonals, offset -> weights; returns the bank's index.
@@ -220,7 +229,7 @@ class ProgramBuilder:
         """Add a module; `words` are its codes of beta, noise gain, noise shift and x_max."""
         check_module(module)
         unit: dict[str, NDArray[Any]] = {
-            name: codes(_per_unit(name, values, module), word).astype(np.uint16)
+            name: codes(_per_unit(name, values, module), word, np.uint16)
             for name, values, word in (("k2", k2, K2), ("k4", k4, K4))
         }
         if module.kind == "langevin" and not module.clamped and unit["k2"].min() < 1:

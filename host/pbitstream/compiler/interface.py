@@ -137,7 +137,7 @@ def attach_interface(
     features = None
     z = sample.inputs
     if source.features is not None:
-        features = codes(source.features, BIAS).astype(np.int16)
+        features = codes(source.features, BIAS, np.int16)
         assert sample.rows is not None
         z = np.concatenate([z, features[sample.rows] * BIAS.value(1)], axis=1)
     wanted = missing_bias(lowered, sample)[:, lowered.places[layer]]

@@ -26,17 +26,23 @@ Values = NDArray[np.float64]
 
 #: A projection is given room for this many of its standard deviations at unit rms states.
 PROJECTION_DEVIATIONS = 16.0
+#: A column no larger than this is one of zeros: its scale would leave the range of a float64.
+NOTHING = 2.0**-1000
 
 
 @dataclass(frozen=True, eq=False)
 class LowRankTables:
-    """A quantised low-rank bank: its description, its codes, and its gain schedule's codes."""
+    """A quantised low-rank bank: its description, its codes, and its gain schedule's codes.
+
+    `scale` (rank,) is what columns of A and B have lost to gains.
+    """
 
     bank: LowRankBank
     a: NDArray[np.int16]
     b: NDArray[np.int16]
     gain: NDArray[np.int16]
     schedule: NDArray[np.int16] | None
+    scale: Values
 
 
 def quantise_low_rank(
@@ -79,7 +85,8 @@ def quantise_low_rank(
     a_raw, a_norm = _full_range(a)
     b_raw, b_norm = _full_range(b)
     rows = gain[None] if schedule is None else np.concatenate([gain[None], schedule])
-    rows = rows * (a_norm * b_norm)
+    scale = a_norm * b_norm
+    rows = rows * scale
     fractions = [
         _projection_fraction(raw, limit, None if projections is None else projections[i])
         for i, (raw, limit) in enumerate(((a_raw, limits[0]), (b_raw, limits[1])))
@@ -88,24 +95,25 @@ def quantise_low_rank(
         source, target, a.shape[1], FACTOR.fraction, FACTOR.fraction,
         _gain_fraction(rows, fractions, field_fraction), *fractions,
     )
-    raw = codes(rows, Format("gain", GAIN.bits, bank.gain_fraction)).astype(np.int16)
-    return LowRankTables(bank, a_raw, b_raw, raw[0], None if schedule is None else raw[1:])
+    raw = codes(rows, Format("gain", GAIN.bits, bank.gain_fraction), np.int16)
+    return LowRankTables(bank, a_raw, b_raw, raw[0], None if schedule is None else raw[1:],
+                         scale)
 
 
 def quantise_weights(weights: Values, field_fraction: int, name: str) -> NDArray[np.int16]:
     """Return band or sparse weights as int16 codes with F - 12 fraction bits."""
     word = Format(name, WEIGHT_BITS, field_fraction - EXPOSED.fraction)
-    return codes(weights, word).astype(np.int16)
+    return codes(weights, word, np.int16)
 
 
 def _full_range(factor: Values) -> tuple[NDArray[np.int16], Values]:
     """Return int10 codes with every column at full range, and the columns' scales."""
-    if not np.isfinite(factor).all():
-        raise SpecError("factors must be finite")
     largest = np.abs(factor).max(axis=0, initial=0.0)
-    scale = np.where(largest > 0, largest, 1.0) * 2.0**FACTOR.fraction / FACTOR_LIMIT
-    raw = half_up(factor / scale * 2.0**FACTOR.fraction)
-    return np.clip(raw, -FACTOR_LIMIT, FACTOR_LIMIT).astype(np.int16), scale
+    if not np.isfinite(largest).all():
+        raise SpecError("factors must be finite")
+    scale = np.where(largest > NOTHING, largest, 1.0) * 2.0**FACTOR.fraction / FACTOR_LIMIT
+    # A column's largest is FACTOR_LIMIT but for the last bits of a float64, so no code is larger.
+    return half_up(factor / (scale * 2.0**-FACTOR.fraction)).astype(np.int16), scale
 
 
 def _projection_fraction(raw: NDArray[np.int16], limit: float, largest: float | None) -> int:

@@ -141,7 +141,7 @@ def prepare(
         free[topology.units_of(index)] = not module.clamped
     if not free.all():
         h_values = np.where(free, h_values, 0.0)
-    h_codes = codes(h_values, BIAS).astype(np.int32)
+    h_codes = codes(h_values, BIAS, np.int32)
     rounding = h_codes * BIAS.value(1)
     rounding -= h_values
     settings = settings or Settings()
@@ -235,7 +235,7 @@ def _clamp(
     for index, module in enumerate(topology.modules):
         if not module.clamped:
             continue
-        held = codes(values[:, first : first + module.dim], CLAMP)
+        held = codes(values[:, first : first + module.dim], CLAMP, np.int32)
         if module.kind == "pbit" and (np.abs(held) != 1 << EXPOSED.fraction).any():
             raise SpecError(f"clamp of p-bit module {module.name} must be -1 or +1")
         full[:, topology.units_of(index)] = held
@@ -258,14 +258,14 @@ def _gains(program: Program, gains: ArrayLike | None, inputs: int) -> NDArray[np
         rows = "1" if inputs == 1 else f"{inputs} or 1"
         raise SpecError(f"gains must have shape ({rows}, {shape[0]}, {shape[1]}), "
                         f"not {values.shape}")
-    # All banks at once: a gain of each in its own unit, what stands behind a rank left out.
-    unit = np.full(shape, np.inf)
+    # All banks at once, each in its own unit; what stands behind a rank is left out.
+    scale = np.zeros(shape)
     for index, bank in banks.items():
-        unit[index, : bank.rank] = 2.0**-bank.gain_fraction
-    used = np.isfinite(unit)
-    whole = Format("gain", GAIN.bits, 0)
+        scale[index, : bank.rank] = 2.0**bank.gain_fraction
+    if not np.isfinite(values).all():
+        values = np.where(scale > 0, values, 0.0)
     try:
-        return codes(np.where(used, values, 0.0) / unit, whole).astype(np.int16)
+        return codes(values * scale, Format("gain", GAIN.bits, 0), np.int16)
     except SpecError:
         # The message names the bank.
         for index, bank in banks.items():

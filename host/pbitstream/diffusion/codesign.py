@@ -160,7 +160,7 @@ def compile_codesign(
             builder.band(source, layer, bands)
     features = schedule.time_features(model["times"], model["time_frequencies"])
     interface = quad_interface(model["interface.encoder"], model["interface.transfer"], "d1",
-                               codes(features, BIAS).astype(np.int16))
+                               codes(features, BIAS, np.int16))
     return builder.build(conditioning=interface, steps=steps, burn_in=burn_in,
                          provenance=model.provenance)
 

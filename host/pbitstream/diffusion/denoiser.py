@@ -154,7 +154,7 @@ def compile_denoiser(
     """
     times = model["times"]
     table = schedule.time_features(times, model["time_frequencies"])
-    features = codes(table, BIAS).astype(np.int16)
+    features = codes(table, BIAS, np.int16)
     a, b, gain = model["bank.a"], model["bank.b"], model["bank.gain"]
     builder = ProgramBuilder(dt_shift=dt_shift)
     image = builder.clamped("image", len(a))

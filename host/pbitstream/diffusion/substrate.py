@@ -179,7 +179,7 @@ def compile_substrate(
             shares = 2 if ends[0].startswith("image") else 1
             builder.low_rank(index[ends[0]], index[ends[1]], np.tile(a, shares),
                              np.tile(b, shares), np.full(shares * a.shape[1], 1.0 / shares))
-    features = codes(model["clock"], BIAS).astype(np.int16)
+    features = codes(model["clock"], BIAS, np.int16)
     # The net's input is the image, which it passes over: the clock alone makes biases.
     clocks = features.shape[1]
     alone = Linear.quantise(np.concatenate([np.zeros((clocks, PIXELS)), np.eye(clocks)], axis=1))

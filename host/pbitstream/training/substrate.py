@@ -15,7 +15,7 @@ from pbitstream.compiler.builder import ProgramBuilder
 from pbitstream.devices.protocol import Device, Settings, State
 from pbitstream.errors import SpecError
 from pbitstream.program import Program
-from pbitstream.spec.words import BIAS, FACTOR, FACTOR_LIMIT, K2, STATE
+from pbitstream.spec.words import BIAS, K2, STATE
 from pbitstream.training.banks import Band, LowRank
 from pbitstream.training.energy import Parameters, free_couplings
 
@@ -232,7 +232,7 @@ def to_program(
 ) -> tuple[Program, dict[int, Values]]:
     """Quantise parameters; also return, per bank, what gains must be multiplied by.
 
-    Columns of A and B are scaled to the range of a factor, and their scales belong to the gains.
+    Columns of A and B are at full range, and their scales belong to the gains.
 
     Parameters
     ----------
@@ -253,15 +253,12 @@ def to_program(
         if isinstance(bank, Band):
             builder.band(bank.source, bank.target, dict(zip(bank.offsets, own["w"])))
             continue
-        a, b = own["a"], own["b"]
-        full = 2.0**FACTOR.fraction / FACTOR_LIMIT
-        a_scale, b_scale = (np.maximum(np.abs(v).max(axis=0), 1e-12) * full for v in (a, b))
-        scales[index] = a_scale * b_scale
-        rows = own["gain"] * scales[index]
+        gain = own["gain"]
         # The widest gain row sets the fraction; a mix of rows is no wider than the widest.
-        builder.low_rank(bank.source, bank.target, a / a_scale, b / b_scale,
-                         np.abs(rows).max(axis=0) if bank.mixed else rows[0],
-                         schedule=mixes @ rows if bank.mixed and mixes is not None else None)
+        builder.low_rank(bank.source, bank.target, own["a"], own["b"],
+                         np.abs(gain).max(axis=0) if bank.mixed else gain[0],
+                         schedule=mixes @ gain if bank.mixed and mixes is not None else None)
+        scales[index] = builder.gain_scale(index)
     return builder.build(provenance=provenance), scales
 
 
