@@ -6,6 +6,7 @@ form (`Topology.to_dict`) that programs, manifests and golden files can be hashe
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from pbitstream.errors import SpecError
@@ -123,7 +124,7 @@ class Topology:
         """Number of units, clamped ones included."""
         return sum(module.dim for module in self.modules)
 
-    @property
+    @cached_property
     def starts(self) -> tuple[int, ...]:
         """Index of each module's first unit, and the number of units at the end."""
         starts = [0]

@@ -92,10 +92,13 @@ class Parameters:
 
     def coupling_matrix(self, mix: Values | None = None) -> Values:
         """Return J over all units, (units, units), at one mix (1, rows); for caps and oracles."""
-        unit = np.eye(self.units)
-        rows = None if mix is None else np.repeat(mix, self.units, axis=0)
-        everything = replace(self, modules=tuple(replace(m, clamped=False) for m in self.modules))
-        return everything.field(unit, rows)
+        j = np.zeros((self.units, self.units))
+        for index, bank in enumerate(self.banks):
+            s, t = self.part(bank.source), self.part(bank.target)
+            block = bank.forward(self.own(index), np.eye(s.stop - s.start), mix)
+            j[s, t] += block
+            j[t, s] += block.T
+        return j
 
 
 def energy_gradient(
