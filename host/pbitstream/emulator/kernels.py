@@ -52,8 +52,10 @@ from pbitstream.spec.words import (
 __all__ = ["relax_chains"]
 
 (MODULE_PBIT, MODULE_BASE, MODULE_DIM, MODULE_G, MODULE_Q, MODULE_BETA, MODULE_FREE, MODULE_DRAWS,
- MODULE_U, MODULE_CONSTANT, _, _, _, MODULE_VARYING, _, _, _, MODULE_WORDS) = range(18)
+ MODULE_U, MODULE_ADDS, MODULE_CONSTANT, _, _, _, MODULE_VARYING, _, _, _,
+ MODULE_WORDS) = range(19)
 #: Terms of a module stand in two groups, from clamped and from free sources; columns of a group.
+#: A module ADDS if one of the latter is not low-rank, and so changes f before u is expanded.
 GROUP_FIRST, GROUP_END, GROUP_TILES, GROUP_INNER = range(4)
 (TERM_KIND, TERM_LENGTH, TERM_SOURCE, TERM_TARGET, TERM_PLACE, TERM_INNER, TERM_GAIN, TERM_R1,
  TERM_R2, TERM_INDEX, TERM_WORDS) = range(11)
@@ -115,16 +117,21 @@ def copy(to, values):
 
 
 @inner
-def gather(module, group, terms, pool, index, gains, places, start, x, f, u, clips, chains, count):
-    """Form ``f = start +`` a group of terms of a module but what u, formed too, expands to.
-
-    Of so many chains, whose rows of `start`, `x` and `f` lie `count` words apart, and whose gains
-    begin at `places`.
-    """
+def begin(module, start, f, chains, count):
+    """``f = start`` of a module's units, of so many chains, whose rows lie `count` words apart."""
     base, dim = module[MODULE_BASE], module[MODULE_DIM]
-    room = i64(len(u) // BLOCK)
     for c in range(chains):
         copy(view(f, c * count + base, dim), view(start, c * count + base, dim))
+
+
+@inner
+def gather(module, group, terms, pool, index, gains, places, x, f, u, clips, chains, count):
+    """Add a group of terms of a module to f, but what u, formed as well, expands to.
+
+    Of so many chains, whose rows of `x` and `f` lie `count` words apart, and whose gains begin at
+    `places`.
+    """
+    room = i64(len(u) // BLOCK)
     for k in range(module[group + GROUP_FIRST], module[group + GROUP_END]):
         term = view(terms, k * TERM_WORDS, TERM_WORDS)
         n, source, target = term[TERM_LENGTH], term[TERM_SOURCE], term[TERM_TARGET]
@@ -152,7 +159,8 @@ def gather(module, group, terms, pool, index, gains, places, start, x, f, u, cli
 @inner
 def field(module, group, terms, pool, index, gains, places, start, x, f, u, clips, chains, count):
     """``f = start +`` one group of terms of a module, from exposed states (numerics 2 to 4)."""
-    gather(module, group, terms, pool, index, gains, places, start, x, f, u, clips, chains, count)
+    begin(module, start, f, chains, count)
+    gather(module, group, terms, pool, index, gains, places, x, f, u, clips, chains, count)
     expand(address(f, module[MODULE_BASE]), count, address(pool, module[group + GROUP_TILES]),
            module[MODULE_DIM], address(u, module[MODULE_U]), i64(len(u) // BLOCK),
            module[group + GROUP_INNER], chains)
@@ -323,13 +331,16 @@ def relax_chains(
                                  fraction, table, view(counts, c * CLIPS, CLIPS))
                     else:
                         kick(module, streams, kicks, chains, count)
-                        gather(module, i64(MODULE_VARYING), terms, pool, index, gains, places,
-                               constant, x, f, u, counts, chains, count)
+                        if module[MODULE_ADDS]:
+                            begin(module, constant, f, chains, count)
+                        gather(module, i64(MODULE_VARYING), terms, pool, index, gains, places, x,
+                               f, u, counts, chains, count)
                 for k in range(start, at):
                     module = view(modules, phases[k] * MODULE_WORDS, MODULE_WORDS)
                     if not module[MODULE_PBIT]:
                         base, tiles = module[MODULE_BASE], module[MODULE_VARYING + GROUP_TILES]
-                        settle(view(m, base, 0), view(x, base, 0), view(f, base, 0),
+                        sums = f if module[MODULE_ADDS] else constant
+                        settle(view(m, base, 0), view(x, base, 0), view(sums, base, 0),
                                view(k2, base, 0), view(k4, base, 0), view(kicks, base, 0),
                                count * module[MODULE_DRAWS], view(pool, tiles, 0),
                                module[MODULE_DIM], view(u, module[MODULE_U], 0),
