@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 
 from pbitstream.devices.call import Call, prepare
 from pbitstream.devices.protocol import Readout
-from pbitstream.emulator.dense import crowded
 from pbitstream.emulator.pbit_plan import qualifies
 from pbitstream.errors import DeviceError, SpecError
 from pbitstream.farm.cluster import Cluster
@@ -26,7 +25,7 @@ __all__ = ["Farm"]
 TASK = 200_000_000
 #: Unit updates below which a task costs more than it spares.
 LEAST = 10_000_000
-#: Chains that an emulator computes side by side, where it can, and how much faster it is then.
+#: Chains that an emulator of p-bits may compute side by side, and how much faster it is then.
 GROUP, GROUP_SPEED = 64, 5
 #: Blocks of work per device of one call of a sampler, as readouts are large: seconds.
 BLOCKS = 4
@@ -63,8 +62,7 @@ class Farm:
         program.check(force=force)
         self.reset()
         self.program, self._force = program, force
-        grouped = qualifies(program.topology) and not crowded(program.topology)
-        self._group = GROUP if grouped and not self.board else 1
+        self._group = GROUP if qualifies(program.topology) and not self.board else 1
 
     def relax(self, h: ArrayLike, **arguments: Any) -> Readout:
         """Relax in parts and return what one device would, bit for bit; see `Device.relax`.
