@@ -45,34 +45,55 @@ def mix(z):
     return z ^ (z >> MIX_3)
 
 
+@inner
+def draw_spins(words, streams, row, lane):
+    """Put the reset spins of a row of units (numerics 7) into a lane."""
+    for i in range(len(words)):
+        words[i] |= (mix(streams[i] + row) & ONE) << lane
+
+
+@inner
+def gather(words, spins, lane):
+    """Put spins into a lane."""
+    for i in range(len(words)):
+        words[i] |= u64(spins[i]) << lane
+
+
 @outer
-def fill(modules, count, seed, first_chain, fresh, units, noise, first, end, words, width):
+def fill(modules, count, seed, first_chain, fresh, units, noise, first, end, words, width, near):
     """Put the spins of chains `first` to `end` - 1, of `count` units each, into words.
 
     With `fresh` they are those of a reset, and the streams' first states are written to `noise`;
-    `seed` is mixed already.
+    `seed` is mixed already. `near` has room for `NEAR` words.
     """
     words[:] = 0
-    for chain in range(first, end):
-        word, lane = (chain - first) // CHAINS, u64((chain - first) % CHAINS)
-        stream = chain * STREAMS
+    for start in range(first, end, CHAINS):
+        word, last = (start - first) // CHAINS, min(start + CHAINS, end)
         if fresh:
-            start = u64(first_chain + chain) * u64(STREAMS) + ONE
-            for s in range(STREAMS):
-                state = mix(seed + GOLDEN_WORD * (start + u64(s)))
-                noise[stream + s] = state if state else GOLDEN_WORD
+            for chain in range(start, last):
+                number = u64(first_chain + chain) * u64(STREAMS) + ONE
+                for s in range(STREAMS):
+                    state = mix(seed + GOLDEN_WORD * (number + u64(s)))
+                    noise[chain * STREAMS + s] = state if state else GOLDEN_WORD
         for k in range(len(modules)):
-            place, dim = modules[k, FREE_PLACE], modules[k, FREE_DIM]
-            unit = chain * count + modules[k, FREE_UNIT]
-            if fresh:
-                for low in range(0, dim, STREAMS):
-                    row = u64(low // STREAMS)
-                    for i in range(min(STREAMS, dim - low)):
-                        bit = mix(noise[stream + i] + row) & ONE
-                        words[(place + low + i) * width + word] |= bit << lane
-            else:
-                for i in range(dim):
-                    words[(place + i) * width + word] |= u64(units[unit + i]) << lane
+            dim = modules[k, FREE_DIM]
+            for low in range(0, dim, NEAR):
+                n = min(dim - low, NEAR)
+                place = (modules[k, FREE_PLACE] + low) * width + word
+                for i in range(n):
+                    near[i] = 0
+                for chain in range(start, last):
+                    lane = u64(chain - start)
+                    if fresh:
+                        for row in range(0, n, STREAMS):
+                            draw_spins(view(near, row, min(STREAMS, n - row)),
+                                       view(noise, chain * STREAMS, STREAMS),
+                                       u64((low + row) // STREAMS), lane)
+                    else:
+                        gather(view(near, 0, n),
+                               view(units, chain * count + modules[k, FREE_UNIT] + low, n), lane)
+                for i in range(n):
+                    words[place + i * width] = near[i]
 
 
 @outer

@@ -266,7 +266,7 @@ class _Run:
                 return
             first, end = group.first, group.end
             fill(kernel.modules, count, np.uint64(mix(call.seed)), call.first_chain,
-                 call.state is None, units, streams, first, end, words, kernel.width)
+                 call.state is None, units, streams, first, end, words, kernel.width, near)
             kernel.turn_noise(streams, first, end, noise, scratch, False)
             counters[:], clipped[:] = 0, 0
             position = np.zeros(2, np.int64)
