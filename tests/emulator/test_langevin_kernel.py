@@ -35,7 +35,10 @@ def langevin() -> Callable[..., None]:
     from pbitstream.emulator import kernels as k
 
     def call(x24, x, f, k2, k4, kicks, fraction, s, clips):
-        k.langevin(x24, x, f, k2, k4, kicks, fraction, s, clips)
+        # One chain, 16 units at least, and no u that expands to anything.
+        zero, one = np.int64(0), np.int64(1)
+        k.settle(x24, x, f, k2, k4, kicks, zero, x, len(x24), x, zero, zero, one, zero, fraction,
+                 s, clips)
 
     compiled: Callable[..., None] = njit(call, _nrt=False)
     return compiled

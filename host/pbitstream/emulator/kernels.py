@@ -211,14 +211,6 @@ def settle(x24, x, f, k2, k4, kicks, kicks_step, tiles, n, u, u_step, inner_size
 
 
 @inner
-def langevin(x24, x, f, k2, k4, kicks, fraction, s, clips):
-    """Update the units of one chain, 16 at least, whose fields are known."""
-    zero, one = i64(0), i64(1)
-    settle(x24, x, f, k2, k4, kicks, zero, x, len(x24), x, zero, zero, one, zero, fraction, s,
-           clips)
-
-
-@inner
 def pbit(m, x, f, words, quarter, beta, fraction, table, clips):
     """One row, up to 128 p-bits; `quarter` is the field of their words (numerics 6).
 
