@@ -350,13 +350,12 @@ def _state(program: Program, state: State | None, chains: int) -> State | None:
         if array.shape != shape or array.dtype != dtype:
             raise SpecError(f"state.{name} must be {np.dtype(dtype).name} of shape {shape}, "
                             f"not {array.dtype} of shape {array.shape}")
-    if state.units.size and not (
-        STATE.lowest <= state.units.min() and state.units.max() <= STATE.highest
-    ):
-        raise SpecError("state.units must be 24-bit codes")
     for index, module in enumerate(topology.modules):
-        spins = state.units[:, topology.units_of(index)]
-        if module.kind == "pbit" and spins.size and not 0 <= spins.min() <= spins.max() <= 1:
+        units = state.units[:, topology.units_of(index)]
+        low, high = units.min(), units.max()
+        if not STATE.lowest <= low <= high <= STATE.highest:
+            raise SpecError("state.units must be 24-bit codes")
+        if module.kind == "pbit" and not 0 <= low <= high <= 1:
             raise SpecError(f"state.units of p-bit module {module.name} must be 0 or 1")
     if (state.noise == 0).any():
         raise SpecError("state.noise must not hold a zero word: its stream would stand still")
