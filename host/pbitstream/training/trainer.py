@@ -4,10 +4,12 @@ import csv
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pbitstream.errors import PbitstreamError, SpecError
 from pbitstream.training.banks import LowRank
@@ -247,8 +249,13 @@ def cap_coupling(parameters: Parameters, cap: float) -> Parameters:
 
     Those banks are scaled by one factor, shared evenly by A and B.
     """
-    found = largest(parameters)
+    j = _largest_couplings(parameters)
     limit = cap * float(parameters.arrays["k2"][parameters.free].min())
+    # Only a positive definite matrix has a Cholesky factor, which costs a tenth of eigenvalues.
+    with suppress(np.linalg.LinAlgError):
+        np.linalg.cholesky(limit * np.eye(len(j)) - j)
+        return parameters
+    found = float(np.linalg.eigvalsh(j)[-1])
     if found <= limit:
         return parameters
     arrays = dict(parameters.arrays)
@@ -268,9 +275,13 @@ def largest(parameters: Parameters) -> float:
     A mixed bank counts with the row of its gains that is largest in sum, which bounds what hat
     functions mix.
     """
+    return float(np.linalg.eigvalsh(_largest_couplings(parameters))[-1])
+
+
+def _largest_couplings(parameters: Parameters) -> NDArray[np.float64]:
+    """Return J over free units, at the largest rows of mixed banks."""
     free = parameters.free
-    j = _largest_rows(parameters).coupling_matrix()[np.ix_(free, free)]
-    return float(np.linalg.eigvalsh(j)[-1])
+    return _largest_rows(parameters).coupling_matrix()[np.ix_(free, free)]
 
 
 def _largest_rows(parameters: Parameters) -> Parameters:
