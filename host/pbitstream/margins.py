@@ -163,10 +163,9 @@ def compute_margins(topology: Topology, tables: Tables) -> Margins:
 def certainly_stable(topology: Topology, tables: Tables, *, force: bool = False) -> bool:
     """Return whether Gershgorin's discs alone prove what `Margins.check` asks for.
 
-    Every eigenvalue of K - J lies within ``sum_j |J_ij|`` of some k2_i; parallel banks count one by
-    one. No proof, which is no verdict, where banks between free modules are not all low-rank, or
-    where there are more than 1,024 free Langevin units. O(n^2 rank), a small part of what
-    eigenvalues cost.
+    Every eigenvalue of K - J lies within ``sum_j |J_ij|`` of some k2_i. No proof, which is no
+    verdict, where banks between free modules are not all low-rank, or where there are more than
+    1,024 free Langevin units. O(n^2 rank), a small part of what eigenvalues cost.
     """
     free = np.zeros(topology.units, bool)
     x_max = np.zeros(topology.units)
@@ -178,20 +177,27 @@ def certainly_stable(topology: Topology, tables: Tables, *, force: bool = False)
         return False
     k2, k4 = tables["k2"] * K2.value(1), tables["k4"] * K4.value(1)
     linear = (k4 == 0).astype(np.float64)
-    # Of every unit, over all others and over those with k4 = 0.
-    sums, linear_sums = np.zeros(topology.units), np.zeros(topology.units)
+    # J_ts of every pair of modules with t >= s: parallel banks may cancel each other.
+    blocks: dict[tuple[int, int], Values] = {}
     for index, bank in enumerate(topology.banks):
-        t, s = topology.units_of(bank.target), topology.units_of(bank.source)
-        if not (free[t][0] and free[s][0]):
+        s, t = sorted((bank.source, bank.target))
+        if not (free[topology.starts[s]] and free[topology.starts[t]]):
             continue
         if not isinstance(bank, LowRankBank):
             return False
         a, b, gain = low_rank_factors(topology, tables, index)
-        block = np.abs((b * gain) @ a.T)
-        sums[t] += block.sum(axis=1)
-        sums[s] += block.sum(axis=0)
-        linear_sums[t] += block @ linear[s]
-        linear_sums[s] += linear[t] @ block
+        block = (b * gain) @ a.T if bank.target == t else (a * gain) @ b.T
+        block = block + block.T if s == t else block
+        blocks[t, s] = blocks[t, s] + block if (t, s) in blocks else block
+    # Of every unit, over all others and over those with k4 = 0.
+    sums, linear_sums = np.zeros(topology.units), np.zeros(topology.units)
+    for (t, s), block in blocks.items():
+        size, near, far = np.abs(block), topology.units_of(t), topology.units_of(s)
+        sums[near] += size.sum(axis=1)
+        linear_sums[near] += size @ linear[far]
+        if s != t:
+            sums[far] += size.sum(axis=0)
+            linear_sums[far] += linear[near] @ size
     held_by_k2 = free & (k4 == 0)
     if not (k2[held_by_k2] > linear_sums[held_by_k2]).all():
         return False
