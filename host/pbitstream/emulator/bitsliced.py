@@ -25,7 +25,9 @@ Tables (`pbitstream.emulator.levels` builds them), all one-dimensional but `modu
     rows        int64    per row of the schedule: burn-in and window
 
 `position` holds the row of the schedule and its steps that are done. Of a group: words (spins,
-then gathered ones), noise as planes [16][64][8], counters. Scratch of a thread: the rest.
+then gathered ones), noise as planes [17][64][8], counters. Scratch of a thread: the rest; `homes`
+says where in the noise each block of eight streams begins, and at last the free block, which its
+next word is written to.
 """
 
 import numpy as np
@@ -41,6 +43,7 @@ from pbitstream.emulator.chain_words import (
     record,
     settle,
 )
+from pbitstream.emulator.vectors import view
 from pbitstream.spec.noise import FIELD_BITS, FIELDS, STREAMS
 
 __all__ = ["BLOCK", "GROUP", "LEAF", "SLICED_CARRY", "SLICED_THREE", "SLICED_THRESHOLDS",
@@ -77,30 +80,33 @@ def transpose(words):
 
 
 @outer
-def slice_noise(noise, first, end, planes_of, scratch, width, back):
+def slice_noise(noise, first, end, planes_of, homes, width, back):
     """Turn the words of chains `first` to `end` - 1 into planes, or planes `back` into words.
 
     A plane has `width` words of a stream, each of 64 chains: 1 or 8.
     """
-    for block in range(STREAMS * width // BLOCK):
-        at = block * STREAM_BLOCK
-        for i in range(STREAM_BLOCK):
-            scratch[i] = planes_of[at + i] if back else u64(0)
+    free = len(homes) - 1
+    if not back:
+        planes_of[:] = 0
+        for block in range(len(homes)):
+            homes[block] = block * STREAM_BLOCK
+    for block in range(free):
+        words = view(planes_of, homes[free if back else block], STREAM_BLOCK)
         if back:
-            transpose(scratch)
+            for i in range(STREAM_BLOCK):
+                words[i] = planes_of[homes[block] + i]
+            transpose(words)
         for lane in range(BLOCK):
             stream = (block * BLOCK + lane) // width
             low = first + lane % width * CHAINS
             for chain in range(low, min(low + CHAINS, end)):
                 place = (chain - low) * BLOCK + lane
                 if back:
-                    noise[chain * STREAMS + stream] = scratch[place]
+                    noise[chain * STREAMS + stream] = words[place]
                 else:
-                    scratch[place] = noise[chain * STREAMS + stream]
+                    words[place] = noise[chain * STREAMS + stream]
         if not back:
-            transpose(scratch)
-            for i in range(STREAM_BLOCK):
-                planes_of[at + i] = scratch[i]
+            transpose(words)
 
 
 @inner
@@ -123,45 +129,43 @@ def name_leaves(modules, thresholds, at, leaves, table, digits):
 
 @inner
 def update(modules, k, first, places, flips, present, start, gathered, sources, leaves, table,
-           words, noise, numbers, functions, spare, size, digits):
+           words, noise, numbers, functions, homes, size, digits):
     """Update module k (numerics 6 and 7)."""
     base, dim, carry = modules[k, FREE_PLACE], modules[k, FREE_DIM], modules[k, SLICED_CARRY]
     low = modules[k, SLICED_THRESHOLDS] * FIELD_BITS // LEAF
-    zero = spare[STREAM_BLOCK]
     count = len(digits)
+    free = len(homes) - 1
     for stream in range(0, min(STREAMS, dim), BLOCK):
-        at = stream * WORD_BITS
+        block = stream // BLOCK
         for i in range(stream, dim, GROUP):
-            # Streams without a unit do not advance: a block at the end of a row may have some.
-            partly = dim - i < BLOCK
-            if partly:
-                for word in range(STREAM_BLOCK):
-                    spare[word] = noise[at + word]
-            planes.advance(noise, at, at + zero)
+            old, at = homes[block], homes[free]
+            homes[block], homes[free] = at, old
+            planes.advance(noise, old, at)
             rows = min(FIELDS, (dim - i + STREAMS - 1) // STREAMS)
             for row in range(rows):
-                block = (base + i + row * STREAMS) // BLOCK
-                source = gathered[block]
-                for word in range(gathered[block + 1] - source):
+                part = (base + i + row * STREAMS) // BLOCK
+                source = gathered[part]
+                for word in range(gathered[part + 1] - source):
                     words[size + word] = words[sources[source + word]]
-                sums.field(words, places, flips, present, first, block * count, start,
-                           block * count, carry, numbers, row * count * BLOCK, digits)
+                sums.field(words, places, flips, present, first, part * count, start,
+                           part * count, carry, numbers, row * count * BLOCK, digits)
             if rows > 1 and modules[k, SLICED_THREE]:
                 decisions.decide_three_levels(noise, at, numbers, table, k * FIELD_BITS * 2, words,
                                               base + i, STREAMS, rows, digits)
             else:
                 decisions.decide(noise, at, numbers, leaves, low, functions, words, base + i,
                                  STREAMS, rows, digits)
-            if partly:
+            # Streams without a unit do not advance: a block at the end of a row may have some.
+            if dim - i < BLOCK:
                 for word in range(STREAM_BLOCK):
                     if word % BLOCK >= dim - i:
-                        noise[at + word] = spare[word]
+                        noise[at + word] = noise[old + word]
 
 
 @outer
 def relax_group(modules, first, places, flips, present, start, gathered, sources, thresholds, rows,
                 position, budget, words, noise, counters, history, leaves, table, numbers,
-                functions, spare, size, counted, digits):
+                functions, homes, size, counted, digits):
     """Relax a group of 64 chains by at most `budget` steps of its schedule (numerics 8)."""
     levels = len(thresholds) // (len(rows) // 2)
     kept = 0
@@ -175,7 +179,7 @@ def relax_group(modules, first, places, flips, present, start, gathered, sources
         while done < last:
             for k in range(len(modules)):
                 update(modules, k, first, places, flips, present, start, gathered, sources, leaves,
-                       table, words, noise, numbers, functions, spare, size, digits)
+                       table, words, noise, numbers, functions, homes, size, digits)
             if done >= burn_in:
                 kept = record(words, history, kept, size, counters, counted)
             done += 1

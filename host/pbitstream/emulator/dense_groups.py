@@ -103,7 +103,7 @@ def lookup_tables(plan: PbitPlan) -> LookupTables | None:
 class Lookups:
     """The kernel of dense p-bits for one call; see `pbitstream.emulator.grouped`."""
 
-    room, weight, width = 0, 4, 1
+    room, free, weight, width = 0, 0, 4, 1
 
     def __init__(self, plan: PbitPlan, tables: LookupTables, constants: Integers, beta: Integers,
                  steps: Integers) -> None:

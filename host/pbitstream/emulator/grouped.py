@@ -146,7 +146,7 @@ class Grouped:
 class _Lanes:
     """The kernel of any weights for one call."""
 
-    room, weight, width = 0, 4, 1
+    room, free, weight, width = 0, 0, 4, 1
 
     def __init__(self, plan: PbitPlan, constants: Integers, beta: Integers,
                  steps: Integers) -> None:
@@ -253,7 +253,7 @@ class _Run:
         call, kernel, count = self.call, self.kernel, self.units.shape[1]
         size, chains = self.plan.size * kernel.width, CHAINS * kernel.width
         counted = max(3, call.steps.bit_length())
-        words, noise = _aligned(size + kernel.room), _aligned(STREAMS * chains)
+        words, noise = _aligned(size + kernel.room), _aligned(STREAMS * chains + kernel.free)
         counters, history = _aligned(counted * size), _aligned(HISTORY * size)
         near = _aligned((1 + counted) * NEAR)
         clipped, limit = np.zeros(chains, np.int64), (1 << COUNTER_BITS) - 1

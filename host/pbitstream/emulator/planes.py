@@ -83,43 +83,54 @@ def majority(context, b, x, y, z):
     return choose(b, b.xor(x, y), z, x)
 
 
+def _waits(stride):
+    """Return how many steps one plane waits for another, by shift, if `stride` is `STRIDE`."""
+    inverse = pow(stride, -1, WORD_BITS)
+    return [min(shift * inverse % WORD_BITS, -shift * inverse % WORD_BITS) for shift in XORSHIFT]
+
+
+#: Plane ``STRIDE t mod 64`` is advanced at step t. The planes that are combined lie 13, 7 and 17
+#: apart but 9, 5 and 3 steps, the fewest that there are, so that they can wait in registers.
+STRIDE = min(range(1, WORD_BITS, 2), key=lambda stride: sum(_waits(stride)))
+PATIENCE = max(_waits(STRIDE))
+
+
 def advance_quarters(b, source, target):
     """Advance 64 planes by one word of xorshift64, and yield after every sixteenth: 0 to 3.
 
-    A shift of the word is another plane's place, so only the exclusive ors remain. Planes fall from
-    the highest to the lowest, each stored when nothing below needs its old value. Source and target
-    are the same planes; a compiler that knew would keep more of them than there are registers.
+    A shift of the word is another plane's place, so only the exclusive ors remain. What has waited
+    longer than `PATIENCE` is made again: source and target are different planes.
     """
     left, right, left_again = XORSHIFT
-    first, second = {}, {}
 
-    def shifted_left(i):
-        if i not in first:
-            first[i] = load(b, source, i)
-            if i >= left:
-                first[i] = b.xor(first[i], load(b, source, i - left))
-        return first[i]
+    def kept(make):
+        values = {}
 
-    def shifted_right(i):
-        if i not in second:
-            second[i] = shifted_left(i)
-            if i + right < WORD_BITS:
-                second[i] = b.xor(second[i], shifted_left(i + right))
-        return second[i]
+        def made(i):
+            if i not in values or step - values[i][0] > PATIENCE:
+                values[i] = step, make(i)
+            return values[i][1]
 
-    for i in reversed(range(WORD_BITS)):
-        word = shifted_right(i)
+        return made
+
+    word = kept(lambda i: load(b, source, i))
+    shifted_left = kept(lambda i: b.xor(word(i), word(i - left)) if i >= left else word(i))
+    shifted_right = kept(lambda i: b.xor(shifted_left(i), shifted_left(i + right))
+                         if i + right < WORD_BITS else shifted_left(i))
+    for step in range(WORD_BITS):
+        i = STRIDE * step % WORD_BITS
+        advanced = shifted_right(i)
         if i >= left_again:
-            word = b.xor(word, shifted_right(i - left_again))
-        store(b, word, target, i)
-        if i % FIELD_BITS == 0:
-            yield FIELDS - 1 - i // FIELD_BITS
+            advanced = b.xor(advanced, shifted_right(i - left_again))
+        store(b, advanced, target, i)
+        if step % FIELD_BITS == FIELD_BITS - 1:
+            yield step // FIELD_BITS
 
 
 @intrinsic
-def advance(typing, noise, at, again):
-    """Advance the 64 planes at ``noise[at:]`` by one word; `again` equals `at`."""
-    signature = types.void(noise, at, again)
+def advance(typing, noise, at, to):
+    """Advance the 64 planes at ``noise[at:]`` by one word, and put them to ``noise[to:]``."""
+    signature = types.void(noise, at, to)
 
     def generate(context, b, signature, args):
         source, target = (address(context, b, signature, args, 0, args[k]) for k in (1, 2))

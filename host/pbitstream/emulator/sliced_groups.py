@@ -10,7 +10,7 @@ from pbitstream.emulator.inputs import Inputs, WideInputs
 from pbitstream.emulator.levels import SlicedTables
 from pbitstream.emulator.pbit_plan import PbitPlan
 from pbitstream.emulator.plan import zeros
-from pbitstream.spec.noise import FIELD_BITS, FIELDS
+from pbitstream.spec.noise import FIELD_BITS, FIELDS, STREAMS
 
 __all__ = ["Sliced", "WideSliced"]
 
@@ -22,6 +22,8 @@ class Sliced:
     """Groups of 64 chains: planes of 8 units."""
 
     weight, width = 1, 1
+    #: Words of noise that no stream is in.
+    free = bitsliced.STREAM_BLOCK
 
     def __init__(self, plan: PbitPlan, tables: SlicedTables, steps: Integers) -> None:
         self.tables, self.steps, self.size = tables, steps, plan.size * self.width
@@ -33,12 +35,12 @@ class Sliced:
         self.digits = (0,) * tables.digits
 
     def scratch(self) -> tuple[NDArray[Any], ...]:
-        """Return a thread's leaves, table, numbers, functions and spare."""
+        """Return a thread's leaves, table, numbers, functions and homes."""
         count, digits = len(self.modules), self.tables.digits
-        planes = (FIELD_BITS * count * 2, FIELDS * digits * bitsliced.BLOCK, 16 * bitsliced.BLOCK,
-                  bitsliced.STREAM_BLOCK + 1)
+        planes = FIELD_BITS * count * 2, FIELDS * digits * bitsliced.BLOCK, 16 * bitsliced.BLOCK
         return (np.zeros(FIELD_BITS * count << (digits - 4), np.uint8),
-                *(zeros((words,), np.uint64) for words in planes))
+                *(zeros((words,), np.uint64) for words in planes),
+                np.zeros(STREAMS * self.width // bitsliced.BLOCK + 1, np.int64))
 
     def turn_noise(self, streams: Words, first: int, end: int, noise: Words,
                    scratch: tuple[NDArray[Any], ...], back: bool) -> None:

@@ -107,7 +107,7 @@ def field(typing, words, places, flips, present, first, at, start, start_at, car
 
 
 @intrinsic
-def advance_and_sum(typing, noise, at, again, rows, words, inputs, cursor, turns, start, start_at,
+def advance_and_sum(typing, noise, at, to, rows, words, inputs, cursor, turns, start, start_at,
                     carry, out, planes):
     """Advance a stream of wide planes by one word; meanwhile, sum the inputs of `rows` <= 4 units.
 
@@ -121,7 +121,7 @@ def advance_and_sum(typing, noise, at, again, rows, words, inputs, cursor, turns
     ``turns`` has `MOST` zeros and then as many words of ones. Return the cursor behind the last
     unit's planes.
     """
-    signature = types.int64(noise, at, again, rows, words, inputs, cursor, turns, start, start_at,
+    signature = types.int64(noise, at, to, rows, words, inputs, cursor, turns, start, start_at,
                             carry, out, planes)
     count = planes.count
 

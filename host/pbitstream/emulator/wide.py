@@ -14,8 +14,8 @@ Tables, all one-dimensional but `modules`::
     rows        int64    per row of the schedule: burn-in and window
 
 Units stand in `inputs` and `start` in the order of update: module by module, stream by stream, rows
-ascending. `position` is as in the twin. Of a group: words [units][8], noise as planes [128][64][8],
-counters. Scratch of a thread: the rest.
+ascending. `position` is as in the twin. Of a group: words [units][8], noise as planes [129][64][8],
+counters. Scratch of a thread: the rest; `homes` are of single streams.
 """
 
 from pbitstream.emulator import decisions, sums
@@ -26,7 +26,6 @@ from pbitstream.emulator.bitsliced import (
     SLICED_CARRY,
     SLICED_THREE,
     SLICED_THRESHOLDS,
-    STREAM_BLOCK,
     name_leaves,
 )
 from pbitstream.emulator.chain_words import FREE_DIM, FREE_PLACE, inner, outer, record, settle
@@ -40,16 +39,16 @@ WIDTH = BLOCK
 
 @inner
 def update_wide(modules, k, inputs, cursor, turns, start, unit, leaves, table, words, noise,
-                numbers, functions, spare, digits):
+                numbers, functions, homes, digits):
     """Update module k (numerics 6 and 7); return the cursor and unit behind its last."""
     base, dim, carry = modules[k, FREE_PLACE], modules[k, FREE_DIM], modules[k, SLICED_CARRY]
     low = modules[k, SLICED_THRESHOLDS] * FIELD_BITS // LEAF
-    zero = spare[STREAM_BLOCK]
     for stream in range(min(STREAMS, dim)):
-        at = stream * STREAM_BLOCK
         for i in range(stream, dim, GROUP):
             rows = min(FIELDS, (dim - i + STREAMS - 1) // STREAMS)
-            cursor = sums.advance_and_sum(noise, at, at + zero, rows, words, inputs, cursor,
+            old, at = homes[stream], homes[STREAMS]
+            homes[stream], homes[STREAMS] = at, old
+            cursor = sums.advance_and_sum(noise, old, at, rows, words, inputs, cursor,
                                           turns, start, unit * len(digits), carry, numbers, digits)
             unit += rows
             if rows > 1 and modules[k, SLICED_THREE]:
@@ -63,7 +62,7 @@ def update_wide(modules, k, inputs, cursor, turns, start, unit, leaves, table, w
 
 @outer
 def relax_wide_group(modules, inputs, turns, start, thresholds, rows, position, budget, words,
-                     noise, counters, history, leaves, table, numbers, functions, spare, size,
+                     noise, counters, history, leaves, table, numbers, functions, homes, size,
                      counted, digits):
     """Relax a group of 512 chains by at most `budget` steps of its schedule (numerics 8)."""
     levels = len(thresholds) // (len(rows) // 2)
@@ -79,7 +78,7 @@ def relax_wide_group(modules, inputs, turns, start, thresholds, rows, position, 
             cursor, unit = 0, 0
             for k in range(len(modules)):
                 cursor, unit = update_wide(modules, k, inputs, cursor, turns, start, unit, leaves,
-                                           table, words, noise, numbers, functions, spare, digits)
+                                           table, words, noise, numbers, functions, homes, digits)
             if done >= burn_in:
                 kept = record(words, history, kept, size, counters, counted)
             done += 1
