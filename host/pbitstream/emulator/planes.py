@@ -96,7 +96,7 @@ PATIENCE = max(_waits(STRIDE))
 
 
 def advance_quarters(b, source, target):
-    """Advance 64 planes by one word of xorshift64, and yield after every sixteenth: 0 to 3.
+    """Advance 64 planes by one word of xorshift64, and yield after every sixteenth.
 
     A shift of the word is another plane's place, so only the exclusive ors remain. What has waited
     longer than `PATIENCE` is made again: source and target are different planes.
@@ -124,7 +124,7 @@ def advance_quarters(b, source, target):
             advanced = b.xor(advanced, shifted_right(i - left_again))
         store(b, advanced, target, i)
         if step % FIELD_BITS == FIELD_BITS - 1:
-            yield step // FIELD_BITS
+            yield
 
 
 @intrinsic

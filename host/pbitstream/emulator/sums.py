@@ -10,6 +10,7 @@ from numba.extending import intrinsic
 
 from pbitstream.emulator.planes import (
     BYTE,
+    NOTHING,
     PLANE,
     WORD,
     address,
@@ -20,6 +21,7 @@ from pbitstream.emulator.planes import (
     spread,
     store,
 )
+from pbitstream.spec.noise import FIELDS
 
 __all__ = ["MORE", "MOST", "advance_and_sum", "field"]
 
@@ -28,11 +30,15 @@ MOST, MORE = 256, 1 << 15
 
 
 class _Sum:
-    """A sum of planes while code for it is generated, starting from a byte for every plane."""
+    """A sum of planes while code for it is generated."""
 
-    def __init__(self, context, b, count, starts):
+    def __init__(self, context, b, count):
         self.context, self.b = context, b
-        self.planes = [cgutils.alloca_once(b, PLANE) for _ in range(count)]
+        self.planes = [cgutils.alloca_once_value(b, NOTHING) for _ in range(count)]
+
+    def start(self, starts):
+        """Start from a byte for every plane."""
+        b = self.b
         for q, plane in enumerate(self.planes):
             b.store(spread(b, b.load(b.gep(starts, [WORD(q)]))), plane)
 
@@ -88,7 +94,8 @@ def field(typing, words, places, flips, present, first, at, start, start_at, car
             context.make_array(signature.args[k])(context, b, args[k]).data for k in range(4)
         )
         ends = address(context, b, signature, args, 4, args[5], WORD)
-        total = _Sum(context, b, count, address(context, b, signature, args, 6, args[7], BYTE))
+        total = _Sum(context, b, count)
+        total.start(address(context, b, signature, args, 6, args[7], BYTE))
 
         def read(i):
             place = b.sext(b.load(b.gep(places_at, [i])), WORD)
@@ -112,8 +119,8 @@ def advance_and_sum(typing, noise, at, to, rows, words, inputs, cursor, turns, s
     """Advance a stream of wide planes by one word; meanwhile, sum the inputs of `rows` <= 4 units.
 
     A machine stores a plane in the time of four logical operations, so a quarter of the stream is
-    stored while a unit's inputs are added up. The sums go to `out`, each its level's planes and the
-    sign; `start` has a byte for each of them.
+    advanced between a unit's last input and its level: they overlap best so. The levels of four
+    units go to `out`, each its planes and the sign; `start` has a byte for each of them.
 
     ``inputs[cursor:]`` holds for every unit and bit of a weight two numbers, and then planes, a
     multiple of four: the upright ones, and those to invert. The first number counts the planes, and
@@ -155,11 +162,14 @@ def advance_and_sum(typing, noise, at, to, rows, words, inputs, cursor, turns, s
                 with b.if_then(b.icmp_unsigned("!=", b.and_(head, WORD(MORE)), WORD(0))):
                     add_inputs(total, q + 1)
 
-        for row in advance_quarters(b, source, target):
+        quarters = advance_quarters(b, source, target)
+        for row in range(FIELDS):
+            total = _Sum(context, b, count)
             with b.if_then(b.icmp_signed(">", args[3], WORD(row))):
-                total = _Sum(context, b, count, b.gep(starts, [WORD(row * count)]))
+                total.start(b.gep(starts, [WORD(row * count)]))
                 add_inputs(total, 0)
-                total.store_level(args[10], b.gep(out, [WORD(row * count)]))
+            next(quarters)
+            total.store_level(args[10], b.gep(out, [WORD(row * count)]))
         return b.load(cursor)
 
     return signature, generate
