@@ -27,7 +27,7 @@ from numba.extending import intrinsic
 from pbitstream.emulator import kernels as k
 from pbitstream.emulator.dense import ROWS
 from pbitstream.emulator.vectors import view
-from pbitstream.spec.noise import FIELDS, STREAMS
+from pbitstream.spec.noise import STREAMS
 from pbitstream.spec.words import EXPOSED
 
 __all__ = ["relax_dense"]
@@ -84,6 +84,16 @@ def add_columns(typing, g, g_at, rows, w, w_at, columns, ups, up, downs, down):
 
 
 @k.inner
+def field(module, group, terms, pool, index, gains, places, start, x, f, u, clips, count):
+    """``f = start +`` one group of terms of a module, of one chain (numerics 2 to 4)."""
+    one = i64(1)
+    k.begin(module, start, f, one, count)
+    k.gather(module, group, terms, pool, index, gains, places, x, f, u, clips, one, count)
+    if module[group + k.GROUP_INNER]:
+        k.unfold(module, group, pool, f, u, one, count)
+
+
+@k.inner
 def push(module, end, m, known, couplings, weights, g, ups, downs):
     """Tell the sums that a module's spins go into which of them turned since the last time."""
     if end[PUSH_FIRST] == end[PUSH_END]:
@@ -127,7 +137,7 @@ def relax_dense(
     constant, u, z, once, places, ups, downs,
 ):
     """Relax chains `first` to `end` - 1 by burn_in + steps steps (numerics 8); p-bits only."""
-    fraction, count, one = header[0], len(stiff) // 2, i64(1)
+    fraction, count = header[0], len(stiff) // 2
     size = len(sums) // (len(seen) // count)
     table = view(index, 0, k.FOLDED)
     for chain in range(first, end):
@@ -141,8 +151,8 @@ def relax_dense(
         for n in range(header[3]):
             module = view(modules, n * k.MODULE_WORDS, k.MODULE_WORDS)
             if module[k.MODULE_FREE]:
-                k.field(module, i64(k.MODULE_CONSTANT), terms, pool, index, gains, places, own_h,
-                        x, constant, u, once, one, count)
+                field(module, i64(k.MODULE_CONSTANT), terms, pool, index, gains, places, own_h, x,
+                      constant, u, once, count)
         for n in range(k.CLIPS):
             counts[n] += once[n] * (burn_in + steps)
         # Spins that the sums do not know of yet: every one that is up, in the first call.
@@ -155,22 +165,14 @@ def relax_dense(
                 start, at = at + 1, at + 1 + phases[at]
                 for n in range(start, at):
                     module = view(modules, phases[n] * k.MODULE_WORDS, k.MODULE_WORDS)
-                    k.field(module, i64(k.MODULE_VARYING), terms, pool, index, gains, places,
-                            constant, x, f, u, counts, one, count)
+                    field(module, i64(k.MODULE_VARYING), terms, pool, index, gains, places,
+                          constant, x, f, u, counts, count)
                     base, dim = module[k.MODULE_BASE], module[k.MODULE_DIM]
                     pull(view(ends, phases[n] * END_WORDS, END_WORDS), view(f, base, dim),
                          couplings, g, low)
                 for n in range(start, at):
                     module = view(modules, phases[n] * k.MODULE_WORDS, k.MODULE_WORDS)
-                    base, dim = module[k.MODULE_BASE], module[k.MODULE_DIM]
-                    for row in range((dim + STREAMS - 1) // STREAMS):
-                        place, lanes = base + row * STREAMS, dim - row * STREAMS
-                        lanes = STREAMS if lanes > STREAMS else lanes
-                        if row % FIELDS == 0:
-                            k.draw(view(streams, 0, lanes))
-                        k.pbit(view(m, place, lanes), view(x, place, lanes), view(f, place, lanes),
-                               streams, row % FIELDS, module[k.MODULE_BETA], fraction, table,
-                               counts)
+                    k.flip(module, i64(0), m, x, f, streams, fraction, table, counts)
                     push(module, view(ends, phases[n] * END_WORDS, END_WORDS), m, known, couplings,
                          weights, g, ups, downs)
             if step >= burn_in:

@@ -1,7 +1,7 @@
 """The compiled relaxation: one kernel, compiled once; a program is data, as on a board.
 
-Read it top to bottom: the bank loops, `field`, the two unit updates, the window, `relax_chains`. A
-block of chains is relaxed side by side, so that each tile is loaded once for several of them; see
+Read it top to bottom: the bank loops, the two unit updates, the window, `relax_chains`. A block
+of chains is relaxed side by side, so that each tile is loaded once for several of them; see
 `pbitstream.emulator.vectors`. Every array is one-dimensional, contiguous, writable and of exactly
 the type below; another type would compile a second kernel. Nothing is checked here: the tables come
 from `pbitstream.emulator.plan`, which builds them from a checked program.
@@ -55,7 +55,8 @@ __all__ = ["relax_chains"]
  MODULE_U, MODULE_ADDS, MODULE_CONSTANT, _, _, _, MODULE_VARYING, _, _, _,
  MODULE_WORDS) = range(19)
 #: Terms of a module stand in two groups, from clamped and from free sources; columns of a group.
-#: A module ADDS if one of the latter is not low-rank, and so changes f before u is expanded.
+#: A module ADDS if f changes before u is expanded: one of the latter is not low-rank, or its units
+#: are p-bits, which turn f into thresholds.
 GROUP_FIRST, GROUP_END, GROUP_TILES, GROUP_INNER = range(4)
 (TERM_KIND, TERM_LENGTH, TERM_SOURCE, TERM_TARGET, TERM_PLACE, TERM_INNER, TERM_GAIN, TERM_R1,
  TERM_R2, TERM_INDEX, TERM_WORDS) = range(11)
@@ -157,10 +158,8 @@ def gather(module, group, terms, pool, index, gains, places, x, f, u, clips, cha
 
 
 @inner
-def field(module, group, terms, pool, index, gains, places, start, x, f, u, clips, chains, count):
-    """``f = start +`` one group of terms of a module, from exposed states (numerics 2 to 4)."""
-    begin(module, start, f, chains, count)
-    gather(module, group, terms, pool, index, gains, places, x, f, u, clips, chains, count)
+def unfold(module, group, pool, f, u, chains, count):
+    """Add to f what u expands to: the low-rank terms of a group of a module's."""
     expand(address(f, module[MODULE_BASE]), count, address(pool, module[group + GROUP_TILES]),
            module[MODULE_DIM], address(u, module[MODULE_U]), i64(len(u) // BLOCK),
            module[group + GROUP_INNER], chains)
@@ -211,38 +210,6 @@ def settle(x24, x, f, k2, k4, kicks, kicks_step, tiles, n, u, u_step, inner_size
 
 
 @inner
-def pbit(m, x, f, words, quarter, beta, fraction, table, clips):
-    """One row, up to 128 p-bits; `quarter` is the field of their words (numerics 6).
-
-    Three loops, so that all but the look-up become vectors; `f` holds the thresholds in between.
-    """
-    shift = i32(fraction - Y_FRACTION)
-    below = i32(shift - i32(1))
-    # From this |y| on the last threshold holds; up to it beta y fits int32.
-    enough = ((LAST_THRESHOLD << STEP) + beta - 1) // beta if beta else i64(HIGH18 + 1)
-    most, factor = i32(HIGH18 + 1 if enough > HIGH18 else enough), i32(beta)
-    clipped = i32(0)
-    for i in range(len(f)):
-        # Half up without the addition that could overflow: the bit below the cut is the carry.
-        rounded = i32(i32(f[i] >> shift) + i32(i32(f[i] >> below) & i32(1)))
-        y = i32(LOW18 if rounded < LOW18 else HIGH18 if rounded > HIGH18 else rounded)
-        clipped = i32(clipped + i32(rounded != y))
-        size = i32(-y) if y < 0 else y
-        size = most if size > most else size
-        j = i32(i32(i32(factor * size) + STEP_HALF) >> STEP)
-        j = LAST_THRESHOLD if j > LAST_THRESHOLD else j
-        f[i] = i32(LAST_THRESHOLD - j) if y < 0 else i32(LAST_THRESHOLD + j)
-    clips[CLIP_FIELD] += clipped
-    for i in range(len(f)):
-        f[i] = table[u64(f[i])]
-    field_shift = u64(quarter * FIELD_BITS)
-    for i in range(len(f)):
-        up = i32((words[i] >> field_shift) & FIELD_MASK) < f[i]
-        m[i] = up
-        x[i] = SPIN if up else -SPIN
-
-
-@inner
 def kick(module, streams, kicks, chains, count):
     """Draw the noise of a Langevin module; without noise all chains share the first row, zeros."""
     base, dim = module[MODULE_BASE], module[MODULE_DIM]
@@ -259,16 +226,44 @@ def kick(module, streams, kicks, chains, count):
 
 
 @inner
-def flip(module, start, m, x, f, streams, fraction, table, clips):
-    """Draw the p-bits of a module, row by row; the chain's first unit is at `start`."""
+def flip(module, start, units, exposed, fields, streams, fraction, table, clips):
+    """Draw the p-bits of a module (numerics 6); the chain's first unit is at `start`.
+
+    Row by row, up to 128 units whose words are one field of their streams. Three loops, so that all
+    but the look-up become vectors; `fields` holds the thresholds in between.
+    """
+    shift, beta = i32(fraction - Y_FRACTION), module[MODULE_BETA]
+    below = i32(shift - i32(1))
+    # From this |y| on the last threshold holds; up to it beta y fits int32.
+    enough = ((LAST_THRESHOLD << STEP) + beta - 1) // beta if beta else i64(HIGH18 + 1)
+    most, factor = i32(HIGH18 + 1 if enough > HIGH18 else enough), i32(beta)
+    clipped = i32(0)
     for row in range((module[MODULE_DIM] + STREAMS - 1) // STREAMS):
         place = start + module[MODULE_BASE] + row * STREAMS
         n = module[MODULE_DIM] - row * STREAMS
         n = i64(STREAMS) if n > STREAMS else n
+        words, f = view(streams, 0, n), view(fields, place, n)
+        m, x = view(units, place, n), view(exposed, place, n)
         if row % FIELDS == 0:
-            draw(view(streams, 0, n))
-        pbit(view(m, place, n), view(x, place, n), view(f, place, n), streams, row % FIELDS,
-             module[MODULE_BETA], fraction, table, clips)
+            draw(words)
+        for i in range(len(f)):
+            # Half up without the addition that could overflow: the bit below the cut is the carry.
+            rounded = i32(i32(f[i] >> shift) + i32(i32(f[i] >> below) & i32(1)))
+            y = i32(LOW18 if rounded < LOW18 else HIGH18 if rounded > HIGH18 else rounded)
+            clipped = i32(clipped + i32(rounded != y))
+            size = i32(-y) if y < 0 else y
+            size = most if size > most else size
+            j = i32(i32(i32(factor * size) + STEP_HALF) >> STEP)
+            j = LAST_THRESHOLD if j > LAST_THRESHOLD else j
+            f[i] = i32(LAST_THRESHOLD - j) if y < 0 else i32(LAST_THRESHOLD + j)
+        for i in range(len(f)):
+            f[i] = table[u64(f[i])]
+        field_shift = u64(row % FIELDS * FIELD_BITS)
+        for i in range(len(f)):
+            up = i32((words[i] >> field_shift) & FIELD_MASK) < f[i]
+            m[i] = up
+            x[i] = SPIN if up else -SPIN
+    clips[CLIP_FIELD] += clipped
 
 
 @inner
@@ -304,8 +299,10 @@ def relax_chains(
         for k in range(header[3]):
             module = view(modules, k * MODULE_WORDS, MODULE_WORDS)
             if module[MODULE_FREE]:
-                field(module, i64(MODULE_CONSTANT), terms, pool, index, gains, places, f, x,
-                      constant, u, once, chains, count)
+                begin(module, f, constant, chains, count)
+                gather(module, i64(MODULE_CONSTANT), terms, pool, index, gains, places, x,
+                       constant, u, once, chains, count)
+                unfold(module, i64(MODULE_CONSTANT), pool, constant, u, chains, count)
         for k in range(chains * CLIPS):
             counts[k] += once[k] * (burn_in + steps)
         for step in range(burn_in + steps):
@@ -314,19 +311,18 @@ def relax_chains(
                 start, at = at + 1, at + 1 + phases[at]
                 for k in range(start, at):
                     module = view(modules, phases[k] * MODULE_WORDS, MODULE_WORDS)
+                    if module[MODULE_ADDS]:
+                        begin(module, constant, f, chains, count)
+                    gather(module, i64(MODULE_VARYING), terms, pool, index, gains, places, x, f, u,
+                           counts, chains, count)
                     if module[MODULE_PBIT]:
                         # No other module of the phase sees them.
-                        field(module, i64(MODULE_VARYING), terms, pool, index, gains, places,
-                              constant, x, f, u, counts, chains, count)
+                        unfold(module, i64(MODULE_VARYING), pool, f, u, chains, count)
                         for c in range(chains):
                             flip(module, c * count, m, x, f, view(streams, c * STREAMS, STREAMS),
                                  fraction, table, view(counts, c * CLIPS, CLIPS))
                     else:
                         kick(module, streams, kicks, chains, count)
-                        if module[MODULE_ADDS]:
-                            begin(module, constant, f, chains, count)
-                        gather(module, i64(MODULE_VARYING), terms, pool, index, gains, places, x,
-                               f, u, counts, chains, count)
                 for k in range(start, at):
                     module = view(modules, phases[k] * MODULE_WORDS, MODULE_WORDS)
                     if not module[MODULE_PBIT]:

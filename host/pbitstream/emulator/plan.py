@@ -135,7 +135,8 @@ class Plan:
         row[group + k.GROUP_END] = len(self._terms)
         if not clamped:
             own = self._terms[row[group + k.GROUP_FIRST] :]
-            row[k.MODULE_ADDS] = any(term[k.TERM_KIND] != k.LOW_RANK for term in own)
+            others = any(term[k.TERM_KIND] != k.LOW_RANK for term in own)
+            row[k.MODULE_ADDS] = others or row[k.MODULE_PBIT]
         row[group + k.GROUP_INNER] = padded(inner, COLUMNS)
         if expansions:
             row[group + k.GROUP_TILES] = self._put(_tiles(np.concatenate(expansions, axis=1)))
