@@ -33,12 +33,15 @@ def langevin() -> Callable[..., None]:
     from numba import njit
 
     from pbitstream.emulator import kernels as k
+    from pbitstream.emulator.vectors import address, move
 
     def call(x24, x, f, k2, k4, kicks, fraction, s, clips):
         # One chain, 16 units at least, and no u that expands to anything.
-        zero, one = np.int64(0), np.int64(1)
-        k.settle(x24, x, f, k2, k4, kicks, zero, x, len(x24), x, zero, zero, one, zero, fraction,
-                 s, clips)
+        zero, one, nothing = np.int64(0), np.int64(1), address(x, 0)
+        align, fall, down, up = k.shifts(fraction, s)
+        move(address(x24, 0), address(x, 0), address(f, 0), zero, address(k2, 0), address(k4, 0),
+             address(kicks, 0), zero, nothing, len(x24), nothing, zero, zero, one, align, fall,
+             down, up, address(clips, k.CLIP_STIFFNESS), zero)
 
     compiled: Callable[..., None] = njit(call, _nrt=False)
     return compiled

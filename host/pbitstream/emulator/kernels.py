@@ -177,52 +177,39 @@ def draw(words):
 
 
 @inner
-def noise(words, g, q, kicks):
-    """Advance streams by one word each and keep ``rhu(n G, q)`` (numerics 5 and 7)."""
-    half = i32(1 << (q - 1))
-    g, q = i32(g), i32(q)
-    for i in range(len(words)):
-        w = words[i]
-        w ^= w << LEFT
-        w ^= w >> RIGHT
-        w ^= w << LEFT_AGAIN
-        words[i] = w
-        total = ((w & FIELD_MASK) + ((w >> FIELD_1) & FIELD_MASK)
-                 + ((w >> FIELD_2) & FIELD_MASK) + (w >> FIELD_3))
-        kicks[i] = right(i32(i32(i32(i32(total) - NOISE_OFFSET) * g) + half), q)
+def kick(module, words, kicks, chains, count):
+    """Advance streams by one word each and keep ``rhu(n G, q)`` (numerics 5 and 7).
 
-
-@inner
-def settle(x24, x, f, k2, k4, kicks, kicks_step, tiles, n, u, u_step, inner_size, chains, count,
-           fraction, s, clips):
-    """Update n Langevin units of some chains (numerics 5), in int32.
-
-    f still lacks what u expands to. With t = 10 + s, ``rhu(D, t) = (f >> d << u) + ((low - kappa
-    (x24 >> 8)) >> (t - 8))``, where d - u = t - (30 - F), one of them 0, and low is the rest of f
-    and of kappa x24. It is exact for every f: the first term, if too large for int32 sums, is held
-    to what railed x24 anyway.
+    Without noise all chains share the first row, zeros.
     """
-    align, step = i64(DRIFT_FRACTION - fraction), i64(STEP_FRACTION + s)
-    down, up = max(step - align, i64(0)), max(align - step, i64(0))
-    move(address(x24, 0), address(x, 0), address(f, 0), count, address(k2, 0), address(k4, 0),
-         address(kicks, 0), kicks_step, address(tiles, 0), n, address(u, 0), u_step, inner_size,
-         chains, align, step, down, up, address(clips, CLIP_STIFFNESS), i64(CLIPS))
-
-
-@inner
-def kick(module, streams, kicks, chains, count):
-    """Draw the noise of a Langevin module; without noise all chains share the first row, zeros."""
     base, dim = module[MODULE_BASE], module[MODULE_DIM]
     if not module[MODULE_DRAWS]:
         for i in range(base, base + dim):
             kicks[i] = 0
         return
+    g, q = i32(module[MODULE_G]), i32(module[MODULE_Q])
+    half = i32(i64(1) << (module[MODULE_Q] - 1))
     for c in range(chains):
-        for row in range((dim + STREAMS - 1) // STREAMS):
-            n = dim - row * STREAMS
+        for first in range(0, dim, STREAMS):
+            n = dim - first
             n = i64(STREAMS) if n > STREAMS else n
-            noise(view(streams, c * STREAMS, n), module[MODULE_G], module[MODULE_Q],
-                  view(kicks, c * count + base + row * STREAMS, n))
+            streams, kept = view(words, c * STREAMS, n), view(kicks, c * count + base + first, n)
+            for i in range(len(streams)):
+                w = streams[i]
+                w ^= w << LEFT
+                w ^= w >> RIGHT
+                w ^= w << LEFT_AGAIN
+                streams[i] = w
+                total = ((w & FIELD_MASK) + ((w >> FIELD_1) & FIELD_MASK)
+                         + ((w >> FIELD_2) & FIELD_MASK) + (w >> FIELD_3))
+                kept[i] = right(i32(i32(i32(i32(total) - NOISE_OFFSET) * g) + half), q)
+
+
+@inner
+def shifts(fraction, s):
+    """Return the shifts of `move`: align, fall, down and up."""
+    align, fall = i64(DRIFT_FRACTION - fraction), i64(STEP_FRACTION + s)
+    return align, fall, max(fall - align, i64(0)), max(align - fall, i64(0))
 
 
 @inner
@@ -283,6 +270,7 @@ def relax_chains(
 ):
     """Relax chains `first` to `end` - 1 by burn_in + steps steps (numerics 8)."""
     fraction, s, count = header[0], header[1], len(stiff) // 2
+    align, fall, down, up = shifts(fraction, s)
     table = view(index, 0, FOLDED)
     k2, k4 = view(stiff, 0, count), view(stiff, count, count)
     for chain in range(first, end, BLOCK):
@@ -328,12 +316,12 @@ def relax_chains(
                     if not module[MODULE_PBIT]:
                         base, tiles = module[MODULE_BASE], module[MODULE_VARYING + GROUP_TILES]
                         sums = f if module[MODULE_ADDS] else constant
-                        settle(view(m, base, 0), view(x, base, 0), view(sums, base, 0),
-                               view(k2, base, 0), view(k4, base, 0), view(kicks, base, 0),
-                               count * module[MODULE_DRAWS], view(pool, tiles, 0),
-                               module[MODULE_DIM], view(u, module[MODULE_U], 0),
-                               i64(len(u) // BLOCK), module[MODULE_VARYING + GROUP_INNER], chains,
-                               count, fraction, s, counts)
+                        move(address(m, base), address(x, base), address(sums, base), count,
+                             address(k2, base), address(k4, base), address(kicks, base),
+                             count * module[MODULE_DRAWS], address(pool, tiles),
+                             module[MODULE_DIM], address(u, module[MODULE_U]),
+                             i64(len(u) // BLOCK), module[MODULE_VARYING + GROUP_INNER], chains,
+                             align, fall, down, up, address(counts, CLIP_STIFFNESS), i64(CLIPS))
             if step >= burn_in:
                 for k in range(header[3]):
                     module = view(modules, k * MODULE_WORDS, MODULE_WORDS)

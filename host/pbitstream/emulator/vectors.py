@@ -257,9 +257,13 @@ def move(typing, x24, x, f, step, k2, k4, kicks, kicks_step, m, rows, u, u_step,
          fall, down, up, clips, clips_step):
     """Update x24_c[:rows] and x_c[:rows] in the field ``f_c + M u_c[:n]`` of all chains c.
 
-    By addresses; see `multiply`, and `pbitstream.emulator.kernels.settle` for the shifts. Rows of
-    x24, x and f of a chain lie `step` words behind those of the one before. Clips of kappa and of
-    x24 are added to the two words of a chain at `clips`.
+    By addresses; see `multiply`. Rows of x24, x and f of a chain lie `step` words behind those of
+    the one before. Clips of kappa and of x24 are added to the two words of a chain at `clips`.
+
+    All in int32 (numerics 5): with `fall` = 10 + s, ``rhu(D, fall) = (f >> down << up) + ((low -
+    kappa (x24 >> 8)) >> (fall - 8))``, where `align` = 30 - F, down - up = fall - align, one of
+    them 0, and low is the rest of f and of kappa x24. It is exact for every f: the first term, if
+    too large for int32 sums, is held to what railed x24 anyway.
     """
     signature = types.void(x24, x, f, step, k2, k4, kicks, kicks_step, m, rows, u, u_step, n,
                            chains, align, fall, down, up, clips, clips_step)
