@@ -88,8 +88,9 @@ def field(module, group, terms, pool, index, gains, places, start, x, f, u, clip
     """``f = start +`` one group of terms of a module, of one chain (numerics 2 to 4)."""
     one = i64(1)
     k.begin(module, start, f, one, count)
-    k.gather(module, group, terms, pool, index, gains, places, x, f, u, clips, one, count)
-    if module[group + k.GROUP_INNER]:
+    # Most modules have but the couplings whose sums are kept.
+    if module[group + k.GROUP_FIRST] < module[group + k.GROUP_END]:
+        k.gather(module, group, terms, pool, index, gains, places, x, f, u, clips, one, count)
         k.unfold(module, group, pool, f, u, one, count)
 
 
