@@ -93,7 +93,7 @@ def test_bad_environment(refused, monkeypatch, name, text, rule):
 def test_devices(run, monkeypatch):
     data = json.loads(run("devices", "--json").out)
     emulator = next(d for d in data["devices"] if d["scheme"] == "emulator")
-    assert emulator["usable"]
+    assert emulator["installed"]
     assert emulator["what"]
     assert data["default"] == "emulator:"
     screen = run("devices").out
@@ -103,6 +103,6 @@ def test_devices(run, monkeypatch):
               importlib.metadata.EntryPoint("shell", "pbitstream:no_such_name", registry.GROUP)]
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
     ghost, shell = json.loads(run("devices", "--json").out)["devices"]
-    assert (ghost["usable"], ghost["reason"]) == (False, "no_such_module is missing")
-    assert not shell["usable"]
+    assert (ghost["installed"], ghost["reason"]) == (False, "no_such_module is missing")
+    assert not shell["installed"]
     assert run("infer", "-d", "ghost:").code == 3

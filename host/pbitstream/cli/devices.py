@@ -10,7 +10,7 @@ from pbitstream.errors import MissingExtraError
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "list the device schemes that are installed and whether each is usable here"
+HELP = "list the device schemes, and whether what each needs is installed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     if output.json:
         output.document({"default": arguments.device, "devices": found})
         return 0
-    made = table("Devices", "URL", "usable", "what it is", "from", text=4)
+    made = table("Devices", "URL", "installed", "what it is", "from", text=4)
     for device in found:
-        made.add_row(f"{device['scheme']}:", "yes" if device["usable"] else
+        made.add_row(f"{device['scheme']}:", "yes" if device["installed"] else
                      f"no: {device['reason']}", device["what"], device["package"])
     output.console.print(made, "")
     setting = arguments.settings["device"]
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 def describe(scheme: str, point: EntryPoint) -> dict[str, Any]:
     """Return what is known of a scheme without opening a device."""
     package = "unknown" if point.dist is None else f"{point.dist.name} {point.dist.version}"
-    entry: dict[str, Any] = {"scheme": scheme, "usable": False, "reason": None, "what": "",
+    entry: dict[str, Any] = {"scheme": scheme, "installed": False, "reason": None, "what": "",
                              "package": package}
     try:
         opener = point.load()
@@ -53,4 +53,4 @@ def describe(scheme: str, point: EntryPoint) -> dict[str, Any]:
     # The first sentence of the opener's docstring is its description.
     text = " ".join((opener.__doc__ or "").split("\n\n")[0].split())
     what = text.partition(";")[0].rstrip(".").replace("``", "")
-    return {**entry, "usable": True, "what": what}
+    return {**entry, "installed": True, "what": what}
