@@ -104,6 +104,7 @@ def advance_quarters(b, source, target):
     left, right, left_again = XORSHIFT
 
     def kept(make):
+        # By plane, the step at which it was made and what was made.
         values = {}
 
         def made(i):
