@@ -22,9 +22,8 @@ from pbitstream.farm import Cluster, Farm, device
 from pbitstream.model import shipped
 from pbitstream.program import Program
 
-#: Steps that make a task of 32 inputs last half a second or more, and inputs for so many tasks that
-#: workers which end before the others weigh little.
-STEPS, INPUTS = 150_000, 1024
+#: Steps that make a task of 32 inputs last half a second or more.
+STEPS, INPUTS = 150_000, 512
 
 
 def main() -> int:
