@@ -98,6 +98,21 @@ def test_killed_workers_lose_nothing(cluster, program, monkeypatch):
     same_readout(found, expected)
 
 
+def test_what_has_arrived_is_not_done_again(cluster, tmp_path):
+    """The dead worker was running one task, and may not have heard yet that a result arrived."""
+    count, begun = 16, tmp_path / "begun"
+    begun.touch()
+    # Workers do not find the tests' own functions.
+    task = f"open({str(begun)!r}, 'a').write('x') and __import__('time').sleep(0.1)"
+    arrived = {}
+    for number, result in cluster.run(eval, [(f"{task} or {n}",) for n in range(count)]):
+        arrived[number] = result
+        if len(arrived) == 10:
+            os.kill(next(iter(cluster._local.workers.values())).pid, signal.SIGKILL)
+    assert arrived == {n: n for n in range(count)}
+    assert count <= len(begun.read_text()) <= count + 2
+
+
 def test_a_call_too_large_for_a_warning_goes_in_silence(cluster):
     """Warnings are errors in tests."""
     words = [(bytes(11_000_000),)] * 2

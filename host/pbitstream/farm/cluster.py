@@ -152,6 +152,8 @@ class Cluster:
                         future, result = next(done)
                     except StopIteration:
                         return
+                # A worker keeps what is wanted, and its death would mean to do that once more.
+                future.release()
                 yield number[future.key], result
         finally:
             for future in futures:
