@@ -199,6 +199,16 @@ def test_a_worker_holds_one_board_at_a_time(monkeypatch):
     assert Claimed.open == 0
 
 
+def test_a_farm_waits_for_workers_that_are_replaced(cluster, program, monkeypatch):
+    asked = call(program, 20_000)
+    with Farm(cluster) as farm:
+        farm.load(program)
+        expected = farm.relax(**asked)
+        monkeypatch.setattr(cluster, "_workers", list)
+        assert farm.blocks > 0
+        same_readout(farm.relax(**asked), expected)
+
+
 @pytest.mark.parametrize(("updates", "chains", "group", "tasks"), [
     (1, 200, 64, 1), (1, 200, 1, 1), (60_000_000, 200, 1, 2), (60_000_000, 200, 64, 2),
     (60_000_000, 64, 64, 1), (3_000_000_000, 1000, 1, 15), (3_000_000_000, 1000, 64, 3),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 from pbitstream.errors import DeviceError, MissingExtraError, SpecError
+from pbitstream.farm.local import local_cluster
 from pbitstream.farm.task import code, packed, perform
 
 __all__ = ["BOARD", "Cluster", "fetch"]
@@ -18,8 +19,6 @@ __all__ = ["BOARD", "Cluster", "fetch"]
 BOARD = "board"
 #: Seconds that a scheduler has to answer.
 TIMEOUT = 10
-#: Local workers that may die under one task before it is given up.
-DEATHS = 10
 SCHEMES, ENCRYPTED = ("tcp", "tls", "ws", "wss"), ("tls", "wss")
 
 
@@ -48,19 +47,16 @@ class Cluster:
     def __init__(self, url: str) -> None:
         count = _check(url)
         try:
-            import dask
             import distributed
         except ImportError as error:
             raise MissingExtraError("a cluster needs Dask distributed, which is missing; "
                                     "pip install 'pbitstream[farm]'") from error
         self.url = url
         self._local: Any = None
+        self._stack = ExitStack()
         address = url
         if count:
-            with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
-                self._local = distributed.LocalCluster(
-                    n_workers=count, threads_per_worker=1, processes=True,
-                    dashboard_address="127.0.0.1:0", silence_logs=50)
+            self._local = self._stack.enter_context(local_cluster(count))
             address = self._local.scheduler_address
         elif urlsplit(url).scheme in ENCRYPTED:
             words = distributed.Security().get_connection_args("client")
@@ -186,9 +182,8 @@ class Cluster:
             if client is not None:
                 client.close()
         finally:
-            local, self._local = self._local, None
-            if local is not None:
-                local.close()
+            self._local = None
+            self._stack.close()
 
     def __enter__(self) -> Cluster:
         """Return the cluster itself."""

@@ -126,8 +126,8 @@ class Farm:
 
     @property
     def _devices(self) -> int:
-        """How many parts can run at once."""
-        return self.cluster.boards if self.board else self.cluster.threads
+        """How many parts can run at once; at least one, as workers that died are replaced."""
+        return self.cluster.boards if self.board else max(1, self.cluster.threads)
 
     @property
     def _speed(self) -> int:
