@@ -10,19 +10,23 @@ import os
 import random
 import signal
 import statistics
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from pbitstream.devices.call import prepare
 from pbitstream.devices.conformance import same_readout
+from pbitstream.devices.protocol import Readout
 from pbitstream.emulator.device import Emulator
-from pbitstream.farm import Cluster, Farm, device
+from pbitstream.farm import Cluster, Farm
 from pbitstream.model import shipped
 from pbitstream.program import Program
 
-#: Steps that make a task of 32 inputs last half a second or more.
+#: Five seconds on two processors of today.
 STEPS, INPUTS = 150_000, 512
 
 
@@ -40,28 +44,32 @@ def main() -> int:
     call: dict[str, Any] = {
         "h": rng.normal(0, 0.3, (INPUTS, program.topology.units)), "steps": STEPS, "burn_in": 64,
         "seed": arguments.seed, **({"clamp": rng.normal(0, 0.3, (INPUTS, held))} if held else {})}
-    device.TASK = program.topology.units * STEPS * 32
-    with Emulator() as here, Cluster(f"local:{arguments.workers}") as cluster, \
-            Farm(cluster) as farm:
+    killer, tasks = Killer(arguments.kill, arguments.seed), 0
+    seconds: dict[str, list[float]] = {"here": [], "farm": [], "farm, workers killed": []}
+
+    def timed(name: str, run: Callable[..., Readout]) -> float:
+        began = time.perf_counter()
+        found = run(**call)
+        seconds[name].append(time.perf_counter() - began)
+        same_readout(found, expected)
+        return seconds[name][-1]
+
+    with Emulator() as here:
         here.load(program)
-        farm.load(program)
         expected = here.relax(**call)
-        same_readout(farm.relax(**call), expected)
-        killer = Killer(cluster, arguments.kill, arguments.seed)
-        cases: dict[str, Callable[[], Any]] = {
-            "here": lambda: here.relax(**call),
-            "farm": lambda: farm.relax(**call),
-            "farm, workers killed": lambda: killer.around(lambda: farm.relax(**call)),
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in cases}
         for _ in range(arguments.rounds):
-            for name, run in cases.items():
-                began = time.perf_counter()
-                same_readout(run(), expected)
-                seconds[name].append(time.perf_counter() - began)
+            # With no cluster about, which takes time even when it waits.
+            timed("here", here.relax)
+            with Cluster(f"local:{arguments.workers}") as cluster, Farm(cluster) as farm:
+                farm.load(program)
+                tasks = len(farm.sizes(prepare(program, **call)))
+                same_readout(farm.relax(**call), expected)
+                undisturbed = timed("farm", farm.relax)
+                with killer.beside(cluster, tasks, undisturbed):
+                    timed("farm, workers killed", farm.relax)
     base = statistics.median(seconds["here"])
-    print(f"{INPUTS // 32} tasks of {base * 2 / (INPUTS // 32):.2f} core seconds on "
-          f"{arguments.workers} workers; {killer.killed} of {killer.tasks} tasks were killed")
+    print(f"{tasks} tasks of {base * here.threads / tasks:.2f} core seconds on average, "
+          f"{arguments.workers} workers; killed {killer.killed} of {tasks * arguments.rounds}")
     for name, found in seconds.items():
         middle = statistics.median(found)
         print(f"{name:22} {middle:6.2f} s  {100 * (middle / base - 1):+6.1f} %")
@@ -70,31 +78,41 @@ def main() -> int:
 
 
 class Killer:
-    """Kills a busy worker for a share of the tasks."""
+    """Kills busy workers at even distances of time, as many as a share of all tasks."""
 
-    def __init__(self, cluster: Cluster, share: float, seed: int) -> None:
-        self.cluster, self.share = cluster, share
+    def __init__(self, share: float, seed: int) -> None:
+        self.share = share
         self.random = random.Random(seed)
-        self.killed = self.tasks = 0
+        self.killed = 0
+        #: Kills that are due, of which whole ones are carried out.
+        self.due = self.random.random()
 
-    def around(self, run: Callable[[], Any]) -> Any:
-        """Run with a hook on every finished task."""
-        ask = self.cluster.run
+    @contextmanager
+    def beside(self, cluster: Cluster, tasks: int, seconds: float) -> Iterator[None]:
+        """Kill workers while a call of so many tasks runs, which takes so long undisturbed."""
+        rate = self.share * tasks / seconds
+        began, ended = time.perf_counter(), threading.Event()
 
-        def watched(*words: Any, **named: Any) -> Any:
-            for item in ask(*words, **named):
-                self.tasks += 1
-                if self.random.random() < self.share:
-                    nannies = list(self.cluster._local.workers.values())
-                    os.kill(self.random.choice(nannies).pid, signal.SIGKILL)
+        def kill() -> None:
+            while not ended.wait(began + (self.killed + 1 - self.due) / rate - time.perf_counter()):
+                workers = cluster._local.scheduler.workers
+                busy = [nanny.pid for nanny in list(cluster._local.workers.values())
+                        if nanny.worker_address in workers
+                        and workers[nanny.worker_address].processing]
+                if busy:
+                    os.kill(self.random.choice(busy), signal.SIGKILL)
                     self.killed += 1
-                yield item
+                else:
+                    break
 
-        self.cluster.run = watched  # type: ignore[method-assign]
+        thread = threading.Thread(target=kill)
+        thread.start()
         try:
-            return run()
+            yield
         finally:
-            self.cluster.run = ask  # type: ignore[method-assign]
+            ended.set()
+            thread.join()
+            self.due += rate * (time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -113,6 +113,10 @@ def test_what_has_arrived_is_not_done_again(cluster, tmp_path):
     assert count <= len(begun.read_text()) <= count + 2
 
 
+def test_no_task_has_no_result(cluster):
+    assert list(cluster.run(len, [])) == []
+
+
 def test_a_call_too_large_for_a_warning_goes_in_silence(cluster):
     """Warnings are errors in tests."""
     words = [(bytes(11_000_000),)] * 2
@@ -209,16 +213,28 @@ def test_a_farm_waits_for_workers_that_are_replaced(cluster, program, monkeypatc
         same_readout(farm.relax(**asked), expected)
 
 
-@pytest.mark.parametrize(("updates", "chains", "group", "tasks"), [
-    (1, 200, 64, 1), (1, 200, 1, 1), (60_000_000, 200, 1, 2), (60_000_000, 200, 64, 2),
-    (60_000_000, 64, 64, 1), (3_000_000_000, 1000, 1, 15), (3_000_000_000, 1000, 64, 3),
+@pytest.mark.parametrize(("updates", "chains", "group", "sizes"), [
+    (1, 200, 64, [4]), (1, 200, 1, [200]),
+    (300_000_000, 200, 1, [100, 100]), (300_000_000, 200, 64, [2, 2]), (300_000_000, 64, 64, [1]),
+    (1_500_000_000, 200, 1, [100, 50, 25, 25]),
+    (15_000_000_000, 1000, 1, [67] * 13 + [64, 32, 17, 16]),
+    (15_000_000_000, 1000, 64, [5, 5, 3, 1, 1, 1]),
 ])
-def test_work_is_divided_by_what_a_task_costs(cluster, updates, chains, group, tasks):
-    from pbitstream.farm.split import parts_of
+def test_work_is_divided_by_what_a_task_costs(cluster, updates, chains, group, sizes):
+    """Two workers; the chains of an input, in groups that an emulator computes side by side."""
 
     class Asked:
-        total_chains, h, burn_in, steps = 1, np.zeros((1, 1)), 0, updates
+        inputs, total_chains, h, burn_in, steps = 1, 1, np.zeros((1, 1)), 0, updates
 
+    Asked.chains = chains
     farm = Farm(cluster)
     farm._group = group
-    assert min(parts_of(1, chains, group), farm._wanted(Asked)) == tasks
+    assert farm.sizes(Asked) == sizes
+
+
+def test_a_board_gets_short_tasks_of_equal_length(cluster, monkeypatch):
+    class Asked:
+        inputs, chains = 50, 3
+
+    monkeypatch.setattr(type(cluster), "boards", 2)
+    assert Farm(cluster, "serial:x").sizes(Asked) == [3] * 16 + [2]

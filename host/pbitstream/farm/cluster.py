@@ -137,9 +137,9 @@ class Cluster:
             with self._lost(), warnings.catch_warnings():
                 # Of states, which are not the same in any two tasks.
                 warnings.filterwarnings("ignore", "Sending large graph")
-                futures += (self._client.submit(perform, code(), packed(function, task),
-                                                pure=False, resources=resources)
-                            for task in tasks)
+                calls = [packed(function, task) for task in tasks]
+                futures += self._client.map(perform, [code()] * len(calls), calls, pure=False,
+                                            resources=resources)
             number = {future.key: index for index, future in enumerate(futures)}
             done = distributed.as_completed(futures, loop=self._client.loop, with_results=True)
             while True:

@@ -3,6 +3,7 @@
 # Keeps ArrayLike short in help().
 from __future__ import annotations
 
+import math
 import pickle
 from types import TracebackType
 from typing import Any
@@ -15,16 +16,18 @@ from pbitstream.devices.protocol import Readout
 from pbitstream.emulator.pbit_plan import qualifies
 from pbitstream.errors import DeviceError, SpecError
 from pbitstream.farm.cluster import Cluster
-from pbitstream.farm.split import join, parts_of, split
+from pbitstream.farm.split import join, pieces_of, sizes_of, split
 from pbitstream.farm.work import device_info, is_board, relax_part, worker_url
 from pbitstream.program import Program
 
 __all__ = ["Farm"]
 
-#: Unit updates that are worth a task of their own on an emulator: half a second or so.
-TASK = 200_000_000
+#: Unit updates of the longest tasks on an emulator: half a second or more.
+TASK = 1_000_000_000
+#: How many times shorter the last tasks of a call are, so that none is waited for.
+SHORTER = 4
 #: Unit updates below which a task costs more than it spares.
-LEAST = 10_000_000
+LEAST = 50_000_000
 #: Chains that an emulator of p-bits may compute side by side, and how much faster it is then.
 GROUP, GROUP_SPEED = 64, 5
 #: Blocks of work per device of one call of a sampler, as readouts are large: seconds.
@@ -77,13 +80,29 @@ class Farm:
         whole = {**arguments, **arrays, "h": np.asarray(h, np.float64)}
         if self._kept is None:
             self._kept = self.cluster.keep(pickle.dumps(self.program))
-        count = min(parts_of(call.inputs, call.chains, self._group), self._wanted(call))
+        sizes = self.sizes(call)
         shared = self.url, self._kept, self.program.digest, self._force
         readouts: dict[int, Readout] = dict(self.cluster.run(
-            relax_part, [(*shared, part) for part in split(whole, call.inputs, call.chains, count,
+            relax_part, [(*shared, part) for part in split(whole, call.inputs, call.chains, sizes,
                                                            self._group)],
             board=self.board))
-        return join([readouts[number] for number in range(count)], call.inputs)
+        return join([readouts[number] for number in range(len(sizes))], call.inputs)
+
+    def sizes(self, call: Call) -> list[int]:
+        """Return the sizes of the tasks that a call is divided into, in pieces; see `split`."""
+        pieces = pieces_of(call.inputs, call.chains, self._group)
+        if self.board:
+            even = max(1, pieces // (TASKS_PER_BOARD * self._devices))
+            return sizes_of(pieces, self._devices, even, even)
+        work = call.total_chains * call.h.shape[1] * (call.burn_in + call.steps) / self._speed
+        worth = math.ceil(work / LEAST)
+        if worth == 1:
+            return [pieces]
+        devices = self._devices
+        short, most = (max(1, round(size * pieces / work)) for size in (TASK / SHORTER, TASK))
+        # The last tasks are short, and equally many for every device where a call has no others.
+        share = pieces / min(worth, devices)
+        return sizes_of(pieces, devices, max(1, round(share / math.ceil(share / short))), most)
 
     @property
     def blocks(self) -> int:
@@ -133,11 +152,3 @@ class Farm:
     def _speed(self) -> int:
         """How many times faster the program runs than one whose chains run one by one."""
         return GROUP_SPEED if self._group > 1 else 1
-
-    def _wanted(self, call: Call) -> int:
-        """Return how many tasks a call is worth."""
-        if self.board:
-            return TASKS_PER_BOARD * self._devices
-        updates: int = call.total_chains * call.h.shape[1] * (call.burn_in + call.steps)
-        few, many = (-(-updates // (size * self._speed)) for size in (LEAST, TASK))
-        return few if few == 1 else max(many, min(few, self._devices))

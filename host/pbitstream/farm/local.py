@@ -11,10 +11,12 @@ from typing import Any
 
 __all__ = ["local_cluster"]
 
-#: Of Dask. Workers may die so often under one task before it is given up. To watch workers as
-#: closely as Dask does takes a tenth of two processors, and here nobody looks at what it finds.
+#: Of Dask. Workers may die so often under one task before it is given up; one that is busy is given
+#: no other task, as they are long and unlike. To watch workers as closely as Dask does takes a
+#: tenth of two processors, and here nobody looks at what it finds.
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 10,
+    "distributed.scheduler.worker-saturation": 1.0,
     "distributed.worker.profile.enabled": False,
     "distributed.worker.memory.monitor-interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",

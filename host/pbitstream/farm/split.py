@@ -6,36 +6,48 @@ of its chains.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
 from pbitstream.devices.protocol import Readout, State
 
-__all__ = ["join", "parts_of", "split"]
+__all__ = ["join", "pieces_of", "sizes_of", "split"]
 
 
-def parts_of(inputs: int, chains: int, group: int = 1) -> int:
-    """Return into how many parts a call can be divided.
+def pieces_of(inputs: int, chains: int, group: int = 1) -> int:
+    """Return how many pieces a call has, which parts are made of.
 
-    Parts of a single input are whole groups of so many chains, which a device computes side by
-    side in the time of one or a few.
+    A piece is an input or, of a single one, a group of so many chains, which a device computes side
+    by side in the time of one or a few.
     """
     return inputs if inputs > 1 else -(-chains // group)
 
 
-def split(arguments: Mapping[str, Any], inputs: int, chains: int, count: int,
-          group: int = 1) -> Iterator[dict[str, Any]]:
-    """Yield the keyword arguments of `Device.relax` of `count` parts, in order.
+def sizes_of(pieces: int, devices: int, least: int, most: int) -> list[int]:
+    """Return sizes of parts, in pieces: long ones first, then ever shorter ones.
 
-    `arguments` are those of the whole, arrays as arrays; `count` is at most `parts_of`.
+    None is longer than what is left for a device, so that all end together; save that none but the
+    last is shorter than `least`.
     """
-    pieces = parts_of(inputs, chains, group)
+    sizes: list[int] = []
+    while pieces:
+        sizes.append(min(max(pieces // devices, least), most, pieces))
+        pieces -= sizes[-1]
+    return sizes
+
+
+def split(arguments: Mapping[str, Any], inputs: int, chains: int, sizes: Sequence[int],
+          group: int = 1) -> Iterator[dict[str, Any]]:
+    """Yield the keyword arguments of `Device.relax` of parts of these sizes, in order.
+
+    `arguments` are those of the whole, arrays as arrays; `sizes` add up to `pieces_of`.
+    """
     group = 1 if inputs > 1 else group
     total = inputs if inputs > 1 else chains
     first = int(arguments.get("first_chain", 0))
-    for number in range(count):
-        low, high = (min(total, pieces * n // count * group) for n in (number, number + 1))
+    for low, high in pairwise(min(total, group * end) for end in accumulate(sizes, initial=0)):
         part = dict(arguments)
         local = slice(low, high) if inputs == 1 else slice(low * chains, high * chains)
         part["first_chain"] = first + local.start

@@ -1,7 +1,8 @@
-"""Imported where workers are forked: one relaxation, and kernels are compiled and loaded."""
+"""Imported where workers are forked: kernels are loaded, and the code has its digest."""
 
 from pbitstream.compiler.builder import ProgramBuilder
 from pbitstream.emulator.device import Emulator
+from pbitstream.farm.task import code
 
 __all__: list[str] = []
 
@@ -15,3 +16,4 @@ def _relax() -> None:
 
 
 _relax()
+code()
