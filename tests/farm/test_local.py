@@ -1,5 +1,6 @@
 """Workers on this computer: Ctrl-C is not theirs, and what was started is ended."""
 
+import importlib
 import os
 import signal
 import sys
@@ -60,3 +61,17 @@ def test_an_interrupted_start_is_ended(monkeypatch):
     finally:
         signal.signal(signal.SIGINT, before)
     assert closed == [True]
+
+
+def test_workers_start_where_nothing_can_be_prepared(monkeypatch):
+    """The error is for the first task to tell."""
+    from pbitstream.emulator import device
+    from pbitstream.farm import warm
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no kernel compiles")
+
+    monkeypatch.setattr(device.Emulator, "load", broken)
+    with pytest.raises(RuntimeError, match="no kernel compiles"):
+        warm.prepare()
+    importlib.reload(warm)
