@@ -63,11 +63,12 @@ def test_interrupted_kernel_calls_join_without_a_seam(monkeypatch: pytest.Monkey
     from pbitstream.emulator import compiled
 
     program, call = drawn((3, 16))
-    call = {**call, "steps": 9, "burn_in": 5}
-    whole = run(program, call, "numba")
-    for block in (1, 100, 700):
+    call = {**call, "chains": 21, "steps": 9, "burn_in": 5}
+    call.pop("state", None)
+    whole = run(program, call, "numpy")
+    for block, threads in ((1, 1), (100, 2), (700, 1), (20_000, 1), (60_000, 1)):
         monkeypatch.setattr(compiled, "SLICE", block)
-        same_readout(run(program, call, "numba"), whole)
+        same_readout(run(program, call, "numba", threads), whole)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

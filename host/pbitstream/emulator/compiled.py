@@ -1,6 +1,6 @@
 """The emulator's compiled engine: a plan, chains over threads, and a kernel that can be stopped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Event
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pbitstream.devices.call import Call, Row, Sums
 from pbitstream.devices.protocol import CLIP_NAMES, State
 from pbitstream.emulator import kernels
+from pbitstream.emulator.kernels import BLOCK
 from pbitstream.emulator.plan import ROWS, Plan, zeros
 from pbitstream.program import Program
 from pbitstream.spec.fixed import rhu
@@ -54,16 +55,21 @@ class Compiled:
         kernel = self._kernel(chains)
         stop = Event()
 
+        # A call of the kernel is of few chains and many steps: it begins with what does not vary.
+        longest = max(row.burn_in + row.steps for row, _ in rows)
+        beside = max(1, SLICE // (plan.count * longest * BLOCK)) * BLOCK
+
         def run(first: int, end: int) -> None:
             scratch = plan.scratch()
-            block = max(1, SLICE // (plan.count * (end - first)))
-            for row, modules in rows:
-                burn_in, steps = row.burn_in, row.steps
-                while burn_in + steps and not stop.is_set():
-                    burn = min(burn_in, block)
-                    window = min(steps, block - burn) if burn == burn_in else 0
-                    kernel(header, modules, *others, burn, window, first, end, *flat, *scratch)
-                    burn_in, steps = burn_in - burn, steps - window
+            for low in range(first, end, beside):
+                high = min(low + beside, end)
+                block = max(1, SLICE // (plan.count * (high - low)))
+                for row, modules in rows:
+                    for burn_in, steps in _slices(row, block):
+                        if stop.is_set():
+                            return
+                        kernel(header, modules, *others, burn_in, steps, low, high, *flat,
+                               *scratch)
 
         self._over_threads(run, chains, stop)
         limit = (1 << COUNTER_BITS) - 1
@@ -132,3 +138,13 @@ class Compiled:
         exposed = zeros(units.shape, np.int16)
         exposed[:] = rounded
         return exposed
+
+
+def _slices(row: Row, block: int) -> Iterator[tuple[int, int]]:
+    """Yield steps of burn-in and then measured ones of kernel calls of at most so many in all."""
+    burn_in, steps = row.burn_in, row.steps
+    while burn_in + steps:
+        burn = min(burn_in, block)
+        window = min(steps, block - burn) if burn == burn_in else 0
+        yield burn, window
+        burn_in, steps = burn_in - burn, steps - window
