@@ -3,6 +3,7 @@
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -75,3 +76,14 @@ def test_workers_start_where_nothing_can_be_prepared(monkeypatch):
     with pytest.raises(RuntimeError, match="no kernel compiles"):
         warm.prepare()
     importlib.reload(warm)
+
+
+def test_a_script_that_is_imported_by_its_own_workers_is_told(tmp_path):
+    """Once, and not by every worker."""
+    script = tmp_path / "unguarded.py"
+    script.write_text("from pbitstream.farm import Cluster\nCluster('local:2')\n")
+    told = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert told.returncode == 1
+    assert told.stderr.count("Traceback") == 1
+    assert "DeviceError: local workers do not start" in told.stderr
+    assert "__name__ == '__main__'" in told.stderr

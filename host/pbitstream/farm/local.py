@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
+from pbitstream.errors import DeviceError
+
 __all__ = ["local_cluster"]
 
 #: Of Dask. Workers may die so often under one task before it is given up; one that is busy is given
@@ -33,7 +35,16 @@ def local_cluster(count: int) -> Iterator[Any]:
     """Yield a Dask `LocalCluster` of `count` processes, each of them replaced when it dies.
 
     Ctrl-C reaches this process alone, which then ends the others; not before all have started.
+
+    Raises
+    ------
+    DeviceError
+        If they do not start, as where a script asks for them while it is imported.
     """
+    # A worker that runs the script it was started by, as Python lets it; the starter says why not.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(1)
+
     import dask
     import distributed
     from distributed.gc import disable_gc_diagnosis
@@ -54,7 +65,13 @@ def local_cluster(count: int) -> Iterator[Any]:
 
         try:
             with ThreadPoolExecutor(1, initializer=_block_interrupts) as pool:
-                pool.submit(start).result()
+                try:
+                    pool.submit(start).result()
+                except RuntimeError as error:
+                    raise DeviceError(
+                        f"local workers do not start: {error.__cause__ or error}. They import the "
+                        "script that asks for them, which must do so under "
+                        "if __name__ == '__main__':") from None
             # Python drops an interrupt that arrives while it calls this.
             disable_gc_diagnosis(force=True)
             yield started[0]
