@@ -1,8 +1,6 @@
 """A simulated board with an AXI port: the RTL, and the processor that drives the port."""
 
-import ctypes
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +9,18 @@ from pbitstream.errors import DeviceError, SpecError
 from pbitstream.spec.image import Image
 from pbitstream.spec.registers import BOARD_BYTES
 from pbitstream_sim.device import POLL_CYCLES
+from pbitstream_sim.simulation import FLAG, LONG, SIM, WORD, WORDS, Simulation
 from pbitstream_sim.verilated import SLICE_WORDS, library, to_verilog
 
 __all__ = ["AxiBoard", "axi_verilog"]
 
 SHIM = Path(__file__).with_name("axi_shim.cpp")
+SHIM_FUNCTIONS = {
+    "create": (SIM, LONG, WORD),
+    "transfer": (WORD, SIM, FLAG, WORD, WORD, WORDS, WORD),
+    "fault": (WORD, SIM),
+    "run": (LONG, SIM, LONG),
+}
 #: Cycles in which nothing moves on any channel, after which nothing will.
 SILENT_CYCLES = 1 << 10
 #: What the shim calls faults.
@@ -30,7 +35,7 @@ def axi_verilog(image: Image) -> str:
     return to_verilog(AxiTop(image))
 
 
-class AxiBoard:
+class AxiBoard(Simulation):
     """A running simulation of a board behind an AXI3 port, as a `Transport`.
 
     A read or write becomes bursts of up to 16 beats that stay within 4 KiB, as a processor makes
@@ -56,17 +61,13 @@ class AxiBoard:
             raise SpecError(f"pauses must be a share from 0 to below 1, not {pauses}")
         if not 0 <= seed < 1 << 63:
             raise SpecError(f"seed must be between 0 and 2**63 - 1, not {seed}")
-        self._library = _declared(library(verilog, shim=SHIM))
-        self._sim: int | None = self._library.sim_create(2 * seed + 1, int(256 * pauses))
+        super().__init__(library(verilog, shim=SHIM), SHIM_FUNCTIONS,
+                         2 * seed + 1, int(256 * pauses))
         self.reset()
-
-    def reset(self) -> None:
-        """Hold the reset for two cycles; memories keep what they hold."""
-        self._library.sim_reset(self._open)
 
     def read(self, address: int, count: int) -> bytes:
         """Return bytes; address and count are multiples of 4."""
-        if self._library.sim_busy(self._open):
+        if self.busy:
             self._library.sim_run(self._open, POLL_CYCLES)
         words = np.zeros(count // 4, "<u4")
         self._transfer("read", address, words)
@@ -75,32 +76,6 @@ class AxiBoard:
     def write(self, address: int, data: bytes) -> None:
         """Store bytes; address and length are multiples of 4."""
         self._transfer("write", address, np.frombuffer(data, "<u4").copy())
-
-    @property
-    def cycles(self) -> int:
-        """Clock cycles since the simulation was made."""
-        return int(self._library.sim_cycles(self._open))
-
-    def close(self) -> None:
-        """End the simulation."""
-        if self._sim is not None:
-            self._library.sim_destroy(self._sim)
-            self._sim = None
-
-    def __enter__(self) -> "AxiBoard":
-        """Return the board itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        """End the simulation."""
-        self.close()
-
-    @property
-    def _open(self) -> int:
-        if self._sim is None:
-            raise DeviceError("the simulation is closed")
-        return self._sim
 
     def _transfer(self, what: str, address: int, words: NDArray[np.uint32]) -> None:
         end = address + 4 * len(words)
@@ -112,26 +87,7 @@ class AxiBoard:
             place = address + 4 * start
             done = self._library.sim_transfer(
                 self._open, what == "write", place, len(part),
-                part.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32)), SILENT_CYCLES)
+                part.ctypes.data_as(WORDS), SILENT_CYCLES)
             if fault := self._library.sim_fault(self._open):
                 raise DeviceError(f"sent a {what} of byte address {place + 4 * done:#x}; "
                                   f"{FAULTS[fault]}")
-
-
-def _declared(path: Path) -> ctypes.CDLL:
-    """Return the loaded library with the types of its functions."""
-    library = ctypes.CDLL(str(path))
-    sim, word, long = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
-    for name, result, arguments in (
-        ("create", sim, (long, word)),
-        ("destroy", None, (sim,)),
-        ("reset", None, (sim,)),
-        ("transfer", word, (sim, ctypes.c_int, word, word, ctypes.POINTER(word), word)),
-        ("fault", word, (sim,)),
-        ("run", long, (sim, long)),
-        ("busy", ctypes.c_int, (sim,)),
-        ("cycles", long, (sim,)),
-    ):
-        function = getattr(library, f"sim_{name}")
-        function.restype, function.argtypes = result, arguments
-    return library

@@ -15,7 +15,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,16 @@ from pbitstream.errors import DeviceError, SpecError
 from pbitstream.spec.registers import RESPONSE_CYCLES
 from pbitstream_sim import toolchain
 from pbitstream_sim.cache import cached
+from pbitstream_sim.simulation import FLAG, LONG, SIM, WORD, WORDS, Simulation
 
 __all__ = ["Verilated", "library", "to_verilog"]
 
 SHIM = Path(__file__).with_name("shim.cpp")
+SHIM_FUNCTIONS = {
+    "transfer": (WORD, SIM, FLAG, WORD, WORD, WORDS, WORD),
+    "run": (LONG, SIM, LONG, FLAG),
+    "trace": (FLAG, SIM, ctypes.c_char_p),
+}
 LIBRARY = "top.so"
 #: Of Verilator: fast code, and no time spent on unknown values, which Amaranth designs do not have.
 FLAGS = ("-cc", "--prefix", "Vtop", "--top-module", "top", "-O3", "--x-assign", "fast",
@@ -75,7 +80,7 @@ def library(verilog: str, *, trace: bool = False, shim: Path = SHIM) -> Path:
     return cached("library", key, make) / LIBRARY
 
 
-class Verilated:
+class Verilated(Simulation):
     """A running simulation of a top.
 
     Parameters
@@ -94,16 +99,11 @@ class Verilated:
     def __init__(self, top: Any, *, trace: Path | str | None = None) -> None:
         verilog = top if isinstance(top, str) else to_verilog(top)
         self.digest = hashlib.sha256(verilog.encode()).hexdigest()
-        self._library = _declared(library(verilog, trace=trace is not None))
-        self._sim: int | None = self._library.sim_create()
+        super().__init__(library(verilog, trace=trace is not None), SHIM_FUNCTIONS)
         if trace is not None and not self._library.sim_trace(self._sim, os.fsencode(trace)):
             self.close()
             raise DeviceError(f"{trace}: cannot be written")
         self.reset()
-
-    def reset(self) -> None:
-        """Hold the reset for two cycles; memories keep what they hold."""
-        self._library.sim_reset(self._open)
 
     def read(self, address: int, count: int) -> NDArray[np.uint32]:
         """Return words from a word address on."""
@@ -117,45 +117,7 @@ class Verilated:
 
     def run(self, cycles: int, *, until_idle: bool = False) -> int:
         """Let clock cycles pass and return how many; fewer if `until_idle` and `busy` falls."""
-        done = 0
-        while done < cycles:
-            part = min(SLICE_CYCLES, cycles - done)
-            ran = self._library.sim_run(self._open, part, until_idle)
-            done += ran
-            if ran < part:
-                break
-        return done
-
-    @property
-    def busy(self) -> bool:
-        """Whether the design says that it is at work."""
-        return bool(self._library.sim_busy(self._open))
-
-    @property
-    def cycles(self) -> int:
-        """Clock cycles since the simulation was made."""
-        return int(self._library.sim_cycles(self._open))
-
-    def close(self) -> None:
-        """End the simulation; the trace is complete then."""
-        if self._sim is not None:
-            self._library.sim_destroy(self._sim)
-            self._sim = None
-
-    def __enter__(self) -> "Verilated":
-        """Return the simulation itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        """End the simulation."""
-        self.close()
-
-    @property
-    def _open(self) -> int:
-        if self._sim is None:
-            raise DeviceError("the simulation is closed")
-        return self._sim
+        return self._run(cycles, until_idle, SLICE_CYCLES)
 
     def _transfer(self, what: str, address: int, words: NDArray[np.uint32]) -> None:
         if address < 0:
@@ -164,29 +126,10 @@ class Verilated:
             part = words[start : start + SLICE_WORDS]
             done = self._library.sim_transfer(
                 self._open, what == "write", address + start, len(part),
-                part.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32)), RESPONSE_CYCLES)
+                part.ctypes.data_as(WORDS), RESPONSE_CYCLES)
             if done < len(part):
                 raise DeviceError(f"sent a {what} of byte address {4 * (address + start + done):#x}"
                                   f"; no answer came within {RESPONSE_CYCLES} cycles")
-
-
-def _declared(path: Path) -> ctypes.CDLL:
-    """Return the loaded library with the types of its functions."""
-    library = ctypes.CDLL(str(path))
-    sim, word = ctypes.c_void_p, ctypes.c_uint32
-    for name, result, arguments in (
-        ("create", sim, ()),
-        ("destroy", None, (sim,)),
-        ("reset", None, (sim,)),
-        ("transfer", word, (sim, ctypes.c_int, word, word, ctypes.POINTER(word), word)),
-        ("run", ctypes.c_uint64, (sim, ctypes.c_uint64, ctypes.c_int)),
-        ("busy", ctypes.c_int, (sim,)),
-        ("cycles", ctypes.c_uint64, (sim,)),
-        ("trace", ctypes.c_int, (sim, ctypes.c_char_p)),
-    ):
-        function = getattr(library, f"sim_{name}")
-        function.restype, function.argtypes = result, arguments
-    return library
 
 
 def _build(folder: Path, verilog: str, trace: bool, shim: Path) -> None:
