@@ -24,26 +24,21 @@ import time
 from pathlib import Path
 
 import numpy as np
-import safetensors
 import sklearn
 import torch
 from numpy.typing import NDArray
 
 from codesign_torch import SUBSTRATE, Codesign
 from data import grid_states, training_images
+from denoising import AVERAGE, drawn_states, f_mse, figures, follow, kept_figures
 from pbitstream.diffusion import schedule
 from pbitstream.diffusion.codesign import CodesignedDenoiser, calibrated
 from pbitstream.diffusion.denoiser import noisy_states
-from pbitstream.diffusion.distances import frechet_distance, moments
-from pbitstream.diffusion.judge import Judge
-from pbitstream.diffusion.sampler import sample
 from pbitstream.model import Model
 
-STATES_SEED, VALIDATION_SEED, CALIBRATION_SEED = 3, 2, 4
+STATES_SEED, CALIBRATION_SEED = 3, 4
 CALIBRATION_IMAGES = 400
-SAMPLES, SAMPLING_SEEDS = 600, range(3, 9)
 LIMIT = 6.0  # where the penalty on what a device holds begins; 8 is the end of the format
-AVERAGE = 0.999
 
 
 def main() -> None:
@@ -86,8 +81,7 @@ def main() -> None:
         provenance["validation"] = figures(net, validation)
         print(provenance["validation"], file=sys.stderr)
     if args.validated:
-        with safetensors.safe_open(args.validated, "numpy") as file:
-            provenance["validation"] = file.metadata()["validation"]
+        provenance["validation"] = kept_figures(args.validated)
     times = schedule.sampling_times()
     calibration = noisy_states(images[:CALIBRATION_IMAGES], times, np.arange(len(times)),
                                seed=CALIBRATION_SEED)
@@ -116,16 +110,10 @@ def train(
     optimiser = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99))
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.rate, args.iterations,
                                                pct_start=0.03)
-    times = schedule.sampling_times()
-    c_in = schedule.preconditioning(times).c_in
     running, started = 1.0, time.time()
     for iteration in range(1, args.iterations + 1):
-        x0 = images[draw.randint(len(images), size=args.batch)]
-        row = draw.randint(len(times), size=args.batch)
-        x = schedule.noisy(x0, draw.standard_normal(x0.shape), times[row])
-        arrays = c_in[row][:, None] * x, schedule.target(x0, x, times[row])
-        inputs, wanted = (torch.from_numpy(a.astype(np.float32)) for a in arrays)
-        f, _, held = net(inputs, torch.from_numpy(row))
+        inputs, row, wanted = drawn_states(images, draw, args.batch)
+        f, _, held = net(inputs, row)
         error = (f - wanted).square().mean()
         excess = sum((u.abs() - LIMIT).clamp(min=0.0).square().mean() for u in held)
         optimiser.zero_grad(set_to_none=True)
@@ -133,37 +121,13 @@ def train(
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         rate.step()
-        decay = min(AVERAGE, iteration / (iteration + 10))
-        with torch.no_grad():
-            for kept, new in zip(average.parameters(), net.parameters()):
-                kept.lerp_(new, 1.0 - decay)
+        follow(average, net, iteration)
         running += 0.01 * (error.item() - running)
         if iteration % 1000 == 0 or iteration == args.iterations:
             told = f", validation {f_mse(average, validation):.4f}" if len(validation) else ""
             print(f"{iteration:6d}  {time.time() - started:.0f} s, train {running:.4f}{told}",
                   file=sys.stderr, flush=True)
     return average
-
-
-def f_mse(net: Codesign, images: NDArray[np.float64]) -> float:
-    """Return the mean square of F - F* over the images at the 20 sampling times."""
-    states = grid_states(images, VALIDATION_SEED)
-    return float(np.mean((net.evaluate(states.x_in, states.row)[0] - states.target) ** 2))
-
-
-def figures(net: Codesign, validation: NDArray[np.float64]) -> str:
-    """Return F-MSE and the Frechet distance of samples to the images that were held out."""
-    c_in = schedule.preconditioning(schedule.sampling_times()).c_in
-    judge = Judge.open("grey")
-    real = moments(judge(validation).features)
-    found = []
-    for seed in SAMPLING_SEEDS:
-        drawn = sample(lambda x, row: net.evaluate(c_in[row] * x, np.full(len(x), row))[0],
-                       SAMPLES, seed)
-        found.append(frechet_distance(real, moments(judge(drawn).features)))
-    seeds = f"sampling seeds {SAMPLING_SEEDS.start} to {SAMPLING_SEEDS.stop - 1}"
-    return (f"f_mse {f_mse(net, validation):.4f}, frechet {np.mean(found):.1f} +- "
-            f"{np.std(found, ddof=1):.1f} over {seeds}")
 
 
 def twins_apart(net: Codesign, model: Model, images: NDArray[np.float64]) -> float:

@@ -28,25 +28,20 @@ import time
 from pathlib import Path
 
 import numpy as np
-import safetensors
 import sklearn
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from data import grid_states, training_images
-from pbitstream.diffusion import schedule
+from denoising import AVERAGE, drawn_states, f_mse, figures, follow, kept_figures
 from pbitstream.diffusion.denoiser import noisy_states
-from pbitstream.diffusion.distances import frechet_distance, moments
-from pbitstream.diffusion.judge import Judge
-from pbitstream.diffusion.sampler import sample
 from pbitstream.diffusion.substrate import SubstrateDenoiser
 from pbitstream.model import Model
 from substrate_torch import Substrate
 
-STATES_SEED, VALIDATION_SEED = 3, 2
+STATES_SEED = 3
 CALIBRATION_IMAGES = 400
-SAMPLES, SAMPLING_SEEDS = 600, range(3, 9)
 #: Largest eigenvalue of J that costs nothing, and that a model may have; 1 is the end of convexity.
 EIGENVALUE, LARGEST_EIGENVALUE = 0.87, 0.97
 #: Smallest eigenvalue of J that costs nothing; below, only a smaller step would be stable.
@@ -56,7 +51,6 @@ LOWEST = -6.0
 STRETCH = 5.0
 #: Iterations after which the vectors of both are found anew; in between they are followed.
 RENEWED = 100
-AVERAGE = 0.999
 
 
 def main() -> None:
@@ -113,8 +107,7 @@ def save(
     if args.hold_out:
         provenance["validation"] = figures(net, validation)
     if args.validated:
-        with safetensors.safe_open(args.validated, "numpy") as file:
-            provenance["validation"] = file.metadata()["validation"]
+        provenance["validation"] = kept_figures(args.validated)
     states = grid_states(images[:CALIBRATION_IMAGES], STATES_SEED)
     model = Model(net.tensors(states.x_in, states.row), provenance)
     apart = twins_apart(net, model, images[:20])
@@ -140,17 +133,11 @@ def train(
     optimiser = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99))
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.rate, args.iterations,
                                                pct_start=0.05)
-    times = schedule.sampling_times()
-    c_in = schedule.preconditioning(times).c_in
     running, started = 1.0, time.time()
     top = bottom = torch.zeros(net.units)
     for iteration in range(1, args.iterations + 1):
-        x0 = images[draw.randint(len(images), size=args.batch)]
-        row = draw.randint(len(times), size=args.batch)
-        x = schedule.noisy(x0, draw.standard_normal(x0.shape), times[row])
-        arrays = c_in[row][:, None] * x, schedule.target(x0, x, times[row])
-        inputs, wanted = (torch.from_numpy(a.astype(np.float32)) for a in arrays)
-        f, units, j = net(inputs, torch.from_numpy(row))
+        inputs, row, wanted = drawn_states(images, draw, args.batch)
+        f, units, j = net(inputs, row)
         error = (f - wanted).square().mean()
         if iteration % RENEWED == 1:
             vectors = torch.linalg.eigh(j.detach())[1]
@@ -164,10 +151,7 @@ def train(
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         rate.step()
-        decay = min(AVERAGE, iteration / (iteration + 10))
-        with torch.no_grad():
-            for kept, new in zip(average.parameters(), net.parameters()):
-                kept.lerp_(new, 1.0 - decay)
+        follow(average, net, iteration)
         running += 0.01 * (error.item() - running)
         if iteration % 500 == 0 or iteration == args.iterations:
             told = f", validation {f_mse(average, validation):.4f}" if len(validation) else ""
@@ -186,27 +170,6 @@ def climbed(v: Tensor, j: Tensor) -> Tensor:
         v = j @ v - LOWEST * v  # the other end of J stays below in size
         v = v / v.norm()
     return v
-
-
-def f_mse(net: Substrate, images: NDArray[np.float64]) -> float:
-    """Return the mean square of F - F* over the images at the 20 sampling times."""
-    states = grid_states(images, VALIDATION_SEED)
-    return float(np.mean((net.evaluate(states.x_in, states.row)[0] - states.target) ** 2))
-
-
-def figures(net: Substrate, validation: NDArray[np.float64]) -> str:
-    """Return F-MSE and the Frechet distance of samples to the images that were held out."""
-    c_in = schedule.preconditioning(schedule.sampling_times()).c_in
-    judge = Judge.open("grey")
-    real = moments(judge(validation).features)
-    found = []
-    for seed in SAMPLING_SEEDS:
-        drawn = sample(lambda x, row: net.evaluate(c_in[row] * x, np.full(len(x), row))[0],
-                       SAMPLES, seed)
-        found.append(frechet_distance(real, moments(judge(drawn).features)))
-    seeds = f"sampling seeds {SAMPLING_SEEDS.start} to {SAMPLING_SEEDS.stop - 1}"
-    return (f"f_mse {f_mse(net, validation):.4f}, frechet {np.mean(found):.1f} +- "
-            f"{np.std(found, ddof=1):.1f} over {seeds}")
 
 
 def twins_apart(net: Substrate, model: Model, images: NDArray[np.float64]) -> float:

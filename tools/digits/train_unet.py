@@ -26,6 +26,7 @@ import sklearn
 import torch
 
 from data import grid_states, training_images
+from denoising import AVERAGE, follow
 from pbitstream.diffusion import schedule
 from unet_torch import UNet, named_weights
 
@@ -54,7 +55,7 @@ def main() -> None:
     metadata = {
         "hold_out": str(int(args.hold_out)),
         "unet.training": f"{args.iterations} updates, batch {args.batch}, AdamW {args.rate} "
-        f"cosine, decay {args.decay}, follow {args.follow}, EMA 0.999, seed {args.seed}, "
+        f"cosine, decay {args.decay}, follow {args.follow}, EMA {AVERAGE}, seed {args.seed}, "
         f"{len(images)} images",
         "unet.libraries": f"torch {torch.__version__}, numpy {np.__version__}, "
         f"scikit-learn {sklearn.__version__}",
@@ -107,10 +108,7 @@ def train(images: np.ndarray, validation: np.ndarray, args: argparse.Namespace) 
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         rate.step()
-        with torch.no_grad():
-            decay = min(0.999, iteration / (iteration + 10))
-            for kept, new in zip(average.parameters(), net.parameters()):
-                kept.lerp_(new, 1.0 - decay)
+        follow(average, net, iteration)
         running += 0.01 * (error.item() - running)
         missed += 0.01 * (share.item() - missed)
         if iteration % 500 == 0 or iteration == args.iterations:
