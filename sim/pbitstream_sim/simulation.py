@@ -3,14 +3,13 @@
 import ctypes
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
+from pbitstream.closing import Closing
 from pbitstream.errors import DeviceError
 
 __all__ = ["FLAG", "LONG", "SIM", "WORD", "WORDS", "Simulation"]
 
-_Self = TypeVar("_Self", bound="Simulation")
 #: C types of the shims' functions.
 SIM, FLAG, WORD, LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_uint64
 WORDS = ctypes.POINTER(WORD)
@@ -24,7 +23,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
 }
 
 
-class Simulation:
+class Simulation(Closing):
     """One instance of a simulated top; a context manager.
 
     Parameters
@@ -64,15 +63,6 @@ class Simulation:
         if self._sim is not None:
             self._library.sim_destroy(self._sim)
             self._sim = None
-
-    def __enter__(self: _Self) -> _Self:
-        """Return the simulation itself."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        """End the simulation."""
-        self.close()
 
     @property
     def _open(self) -> int:

@@ -11,12 +11,12 @@ A time step is a row of the schedule, 19 to 0, whose diffusion time is ``(row + 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pbitstream.closing import Closing
 from pbitstream.devices.protocol import Device
 from pbitstream.devices.registry import open_device
 from pbitstream.diffusion import schedule
@@ -126,7 +126,7 @@ class Scheduler:
         return schedule.preconditioning(self.times[timestep])
 
 
-class Pipeline:
+class Pipeline(Closing):
     """A diffusion generator on a device; a context manager that closes it.
 
     Parameters
@@ -162,15 +162,6 @@ class Pipeline:
         if self.device is not None:
             self.device.close()
             self.device = None
-
-    def __enter__(self) -> "Pipeline":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __call__(
         self,

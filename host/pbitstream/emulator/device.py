@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pbitstream.closing import Closing
 from pbitstream.devices.call import Call, Sums, prepare, to_readout
 from pbitstream.devices.protocol import Device, Readout, State
 from pbitstream.emulator import oracle
@@ -32,7 +32,7 @@ ENGINES = ("numba", "numpy", "oracle")
 SLOWER = "without numba: the same bits, about 10 times slower, 200 times for one chain"
 
 
-class Emulator:
+class Emulator(Closing):
     """Bit-exact software device; implements `pbitstream.devices.protocol.Device`.
 
     Compiled, chains run in blocks of 8; or 64 at a time, where the free modules are all of p-bits
@@ -104,19 +104,6 @@ class Emulator:
     def close(self) -> None:
         """Forget the program; there is nothing to let go of."""
         self.reset()
-
-    def __enter__(self) -> Emulator:
-        """Return the device itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the device."""
-        self.close()
 
     def _runner(self, program: Program) -> Callable[[Call], Sums]:
         if self.engine == "oracle":

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pbitstream.closing import Closing
 from pbitstream.devices.board.traffic import Traffic
 from pbitstream.devices.protocol import Device, Readout, Settings
 from pbitstream.errors import DeviceError
@@ -86,7 +86,7 @@ class SelfCounting(Protocol):
         """Return what went over the link so far."""
 
 
-class CountedDevice:
+class CountedDevice(Closing):
     """A `Device` that passes everything on and counts what came back.
 
     A call that fails is not counted, but what it sent over the link is. A call with the same array
@@ -154,19 +154,6 @@ class CountedDevice:
     def close(self) -> None:
         """Close the device."""
         self._device.close()
-
-    def __enter__(self) -> CountedDevice:
-        """Return the device itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the device."""
-        self.close()
 
     def _add(self, program: Program, readout: Readout, arguments: dict[str, Any]) -> None:
         counts, modules = self._counts, program.topology.modules

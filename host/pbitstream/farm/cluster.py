@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from pbitstream.closing import Closing
 from pbitstream.errors import DeviceError, MissingExtraError, SpecError
 from pbitstream.farm.local import local_cluster
 from pbitstream.farm.task import code, packed, perform
@@ -22,7 +22,7 @@ TIMEOUT = 10
 SCHEMES, ENCRYPTED = ("tcp", "tls", "ws", "wss"), ("tls", "wss")
 
 
-class Cluster:
+class Cluster(Closing):
     """A connection to a Dask scheduler; a context manager.
 
     A task whose worker dies is run again elsewhere. Tasks are pure functions of what they are
@@ -184,19 +184,6 @@ class Cluster:
         finally:
             self._local = None
             self._stack.close()
-
-    def __enter__(self) -> Cluster:
-        """Return the cluster itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let go of it."""
-        self.close()
 
     def _workers(self) -> list[dict[str, Any]]:
         return list(self._client.scheduler_info(n_workers=-1)["workers"].values())

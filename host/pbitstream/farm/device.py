@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import math
 import pickle
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pbitstream.closing import Closing
 from pbitstream.devices.call import Call, prepare
 from pbitstream.devices.protocol import Readout
 from pbitstream.emulator.pbit_plan import qualifies
@@ -36,7 +36,7 @@ BLOCKS = 4
 TASKS_PER_BOARD = 8
 
 
-class Farm:
+class Farm(Closing):
     """Devices of one kind on a cluster; implements `pbitstream.devices.protocol.Device`.
 
     Parameters
@@ -129,19 +129,6 @@ class Farm:
     def close(self) -> None:
         """Forget the program; the cluster is its owner's."""
         self.reset()
-
-    def __enter__(self) -> Farm:
-        """Return the device itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the device."""
-        self.close()
 
     @property
     def _devices(self) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pbitstream.closing import Closing
 from pbitstream.devices.protocol import Device, Readout, Settings, State
 from pbitstream.devices.start import reset_state
 from pbitstream.emulator.device import Emulator
@@ -33,7 +33,7 @@ ROWS = 4096
 MAX_CHAINS = 1 << 32
 
 
-class IsingSampler:
+class IsingSampler(Closing):
     """A problem that was lowered and loaded; a context manager.
 
     Parameters
@@ -139,16 +139,3 @@ class IsingSampler:
         """Let go of the device, if it is our own."""
         if self._own is not None:
             self._own.close()
-
-    def __enter__(self) -> IsingSampler:
-        """Return the sampler itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let go of the device."""
-        self.close()

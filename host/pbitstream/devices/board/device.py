@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from types import TracebackType
 from typing import Any
 
 from numpy.typing import ArrayLike
 
+from pbitstream.closing import Closing
 from pbitstream.devices.board.link import Link
 from pbitstream.devices.board.pages import Pages
 from pbitstream.devices.board.placement import CONSTANTS, Placement, Words, place
@@ -29,7 +29,7 @@ from pbitstream.spec.registers import MAGIC
 __all__ = ["Board"]
 
 
-class Board:
+class Board(Closing):
     """Gateware behind a `Transport`; implements `pbitstream.devices.protocol.Device`.
 
     One chain relaxes at a time, while the host reads the last one and sends the next input.
@@ -139,19 +139,6 @@ class Board:
                     link.control("reset")
             finally:
                 link.transport.close()
-
-    def __enter__(self) -> Board:
-        """Return the device itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the device."""
-        self.close()
 
     def _open(self) -> Link:
         if self._link is None:
