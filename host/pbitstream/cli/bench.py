@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["EPILOG", "HELP", "add_arguments", "processor", "run"]
+__all__ = ["EPILOG", "HELP", "add_arguments", "run"]
 
 HELP = "measure the emulator, or the clock cycles of a board or its simulation"
 EPILOG = """\
@@ -107,11 +107,10 @@ def _collect(
     memory: dict[int, int],
 ) -> dict[str, Any]:
     """Return the JSON document."""
-    import os
-    import platform
     from importlib.metadata import version
     from importlib.util import find_spec
 
+    from pbitstream.cli.machine import machine
     from pbitstream.cli.measure import DIM, FLOP_PER_UPDATE, MODULES, median
 
     gemm, *others = rates
@@ -133,10 +132,7 @@ def _collect(
     growth = (memory[high] - memory[low]) / (high - low) / (MODULES * DIM)
     return {
         "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "numpy": version("numpy"),
+            **machine(),
             "numba": version("numba") if find_spec("numba") else None,
             "blas_threads": one_thread,
         },
@@ -148,18 +144,6 @@ def _collect(
         "first_result": {f"{kind}_seconds": median(times) for kind, times in starts.items()},
         "memory": {"peak_bytes": memory, "bytes_per_unit_and_chain": growth},
     }
-
-
-def processor() -> str:
-    """Return the name of this machine's processor."""
-    import platform
-
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _show(console: "Console", data: dict[str, Any]) -> None:

@@ -117,21 +117,15 @@ def _wanted(arguments: argparse.Namespace) -> list[str]:
 def _measure(wanted: list[str], graph: Any, rounds: int, seconds: float,
              output: Output) -> dict[str, Any]:
     """Return the JSON document."""
-    import os
-    import platform
-    from importlib.metadata import version
-
-    from pbitstream.cli.bench import processor
     from pbitstream.cli.bench_peers_data import check_data, first_data, outcome_data, search_data
+    from pbitstream.cli.machine import machine
     from pbitstream.peers import first, match, oracles, rows, search
     from pbitstream.peers.contestant import versions
     from pbitstream.peers.equality import LIMIT as DEVIATIONS
 
     known: dict[tuple[str, str], Any] = {}
     data: dict[str, Any] = {
-        "machine": {"processor": processor(), "cores": os.cpu_count(),
-                    "python": platform.python_version(), "numpy": version("numpy"),
-                    "load_before": _load()},
+        "machine": {**machine(), "load_before": _load()},
         "versions": versions(), "rounds": rounds, "seconds": seconds,
         "limit_of_deviations": DEVIATIONS,
     }

@@ -20,6 +20,7 @@ from pbitstream.ising.arrays import (
     summed,
     triplets,
 )
+from pbitstream.ising.packages import dimod
 
 __all__ = ["Problem"]
 
@@ -336,8 +337,6 @@ class Problem:
 
     def to_bqm(self) -> Any:
         """Return the problem as a dimod model of SPIN variables; needs ``pbitstream[ising]``."""
-        from pbitstream.ising.formats.bqm import dimod
-
         labels = range(self.n) if self.labels is None else self.labels
         return dimod().BinaryQuadraticModel.from_numpy_vectors(
             -self.h, (self.first, self.second, -self.weight), self.offset, "SPIN",

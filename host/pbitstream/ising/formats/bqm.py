@@ -2,26 +2,16 @@
 
 import json
 import os
-from importlib import import_module
 from tempfile import TemporaryFile
-from typing import Any
 
-from pbitstream.errors import FileFormatError, MissingExtraError, SpecError
+from pbitstream.errors import FileFormatError, SpecError
+from pbitstream.ising.packages import dimod
 from pbitstream.ising.problem import Problem
 
-__all__ = ["MAGIC", "dimod", "read_bqm"]
+__all__ = ["MAGIC", "read_bqm"]
 
 #: First bytes of the binary form.
 MAGIC = b"DIMODBQM"
-
-
-def dimod() -> Any:
-    """Return the module dimod; MissingExtraError without it."""
-    try:
-        return import_module("dimod")
-    except ImportError as error:
-        raise MissingExtraError("binary quadratic models need dimod, which is missing; "
-                                "pip install 'pbitstream[ising]'") from error
 
 
 def read_bqm(path: str | os.PathLike[str], data: bytes, name: str) -> Problem:
