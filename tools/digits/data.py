@@ -10,9 +10,25 @@ from numpy.typing import NDArray
 from pbitstream.diffusion import schedule
 from pbitstream.diffusion.digits import TRAINING, held_out_digits, training_digits
 
-__all__ = ["HELD_OUT", "TRAINING", "States", "grid_states", "load_split", "training_images"]
+__all__ = [
+    "HELD_OUT",
+    "SAMPLES",
+    "SAMPLING_SEEDS",
+    "STATES_SEED",
+    "TEST_SEED",
+    "TRAINING",
+    "VALIDATION_SEED",
+    "States",
+    "grid_states",
+    "load_split",
+    "training_images",
+]
 
 HELD_OUT = 287  # images cut from the end of the training split for every choice that is made
+#: Of the noise on images to fit, to validate and to judge on.
+STATES_SEED, VALIDATION_SEED, TEST_SEED = 3, 2, 1
+#: Images that are drawn to be judged, once with each seed.
+SAMPLES, SAMPLING_SEEDS = 600, range(3, 9)
 
 
 class States(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data import grid_states
+from data import SAMPLES, SAMPLING_SEEDS, VALIDATION_SEED, grid_states
 from pbitstream.diffusion import schedule
 from pbitstream.diffusion.distances import frechet_distance, moments
 from pbitstream.diffusion.judge import Judge
@@ -20,8 +20,6 @@ __all__ = ["AVERAGE", "Denoises", "drawn_states", "f_mse", "figures", "follow", 
 
 #: Share of the moving average of weights that an update leaves as it is.
 AVERAGE = 0.999
-VALIDATION_SEED = 2
-SAMPLES, SAMPLING_SEEDS = 600, range(3, 9)
 
 
 class Denoises(Protocol):

@@ -30,14 +30,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data import States, grid_states, load_split, training_images
+from data import (
+    STATES_SEED,
+    TEST_SEED,
+    VALIDATION_SEED,
+    States,
+    grid_states,
+    load_split,
+    training_images,
+)
 from equilibrium import TENSORS, interface_inputs, judge, terms
 from pbitstream.diffusion import schedule
 from unet_torch import UNet, load_unet
 
 RANK = 16
 LIMIT = 5.5  # where the penalty on parts of the field begins; 8 is the end of the format
-STATES_SEED, VALIDATION_SEED, TEST_SEED = 3, 2, 1
 _PAIRS = torch.triu_indices(4, 4)
 
 

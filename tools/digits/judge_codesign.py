@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data import load_split
+from data import SAMPLES, SAMPLING_SEEDS, load_split
 from pbitstream import Emulator
 from pbitstream.diffusion.codesign import CodesignedDenoiser
 from pbitstream.diffusion.denoiser import noisy_states
@@ -25,8 +25,6 @@ from pbitstream.diffusion.generators.diffusion import (
 )
 from pbitstream.diffusion.judge import Judge
 from pbitstream.model import Model, shipped
-
-SAMPLES, SAMPLING_SEEDS = 600, range(3, 9)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data import load_split
+from data import SAMPLES, SAMPLING_SEEDS, load_split
 from pbitstream import Emulator
 from pbitstream.diffusion.denoiser import noisy_states
 from pbitstream.diffusion.distances import frechet_distance, moments
@@ -28,7 +28,6 @@ from pbitstream.diffusion.judge import Judge
 from pbitstream.diffusion.substrate import SubstrateDenoiser
 from pbitstream.model import Model, shipped
 
-SAMPLES, SAMPLING_SEEDS = 600, range(3, 9)
 #: Every so manieth test image is looked at when settings are compared; all count in the figure.
 EVERY = 6
 

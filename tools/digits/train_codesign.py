@@ -29,14 +29,14 @@ import torch
 from numpy.typing import NDArray
 
 from codesign_torch import SUBSTRATE, Codesign
-from data import grid_states, training_images
+from data import STATES_SEED, grid_states, training_images
 from denoising import AVERAGE, drawn_states, f_mse, figures, follow, kept_figures
 from pbitstream.diffusion import schedule
 from pbitstream.diffusion.codesign import CodesignedDenoiser, calibrated
 from pbitstream.diffusion.denoiser import noisy_states
 from pbitstream.model import Model
 
-STATES_SEED, CALIBRATION_SEED = 3, 4
+CALIBRATION_SEED = 4
 CALIBRATION_IMAGES = 400
 LIMIT = 6.0  # where the penalty on what a device holds begins; 8 is the end of the format
 

@@ -33,14 +33,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data import grid_states, training_images
+from data import STATES_SEED, grid_states, training_images
 from denoising import AVERAGE, drawn_states, f_mse, figures, follow, kept_figures
 from pbitstream.diffusion.denoiser import noisy_states
 from pbitstream.diffusion.substrate import SubstrateDenoiser
 from pbitstream.model import Model
 from substrate_torch import Substrate
 
-STATES_SEED = 3
 CALIBRATION_IMAGES = 400
 #: Largest eigenvalue of J that costs nothing, and that a model may have; 1 is the end of convexity.
 EIGENVALUE, LARGEST_EIGENVALUE = 0.87, 0.97

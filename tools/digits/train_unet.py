@@ -25,12 +25,11 @@ import safetensors.numpy
 import sklearn
 import torch
 
-from data import grid_states, training_images
+from data import VALIDATION_SEED, grid_states, training_images
 from denoising import AVERAGE, follow
 from pbitstream.diffusion import schedule
 from unet_torch import UNet, named_weights
 
-VALIDATION_SEED = 2
 RANK = 16
 
 
