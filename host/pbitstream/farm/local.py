@@ -28,6 +28,8 @@ SETTINGS = {
 FORKS = sys.platform == "linux"
 METHOD = {"distributed.worker.multiprocessing-method": "forkserver"}
 WARM = ["distributed.nanny", "pbitstream.farm.warm"]
+#: How the names of its processes begin.
+WORKER = "Dask Worker process"
 
 
 @contextmanager
@@ -42,7 +44,8 @@ def local_cluster(count: int) -> Iterator[Any]:
         If they do not start, as where a script asks for them while it is imported.
     """
     # A worker that runs the script it was started by, as Python lets it; the starter says why not.
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False) and process.name.startswith(WORKER):
         raise SystemExit(1)
 
     import dask
