@@ -41,6 +41,17 @@ def board() -> Iterator[SerialSimulation]:
         yield made
 
 
+def test_a_closed_simulation_says_so() -> None:
+    """And is not passed on to the library."""
+    with SerialSimulation(serial_verilog(PRESETS["tiny"])) as made:
+        assert not made.busy
+    made.close()
+    for ask in (made.pull, made.reset, lambda: made.push(b"x"), lambda: made.run(1),
+                lambda: made.set_baud(9600), lambda: made.empty):
+        with pytest.raises(DeviceError, match="closed"):
+            ask()
+
+
 @pytest.fixture
 def terminal(board: SerialSimulation) -> Iterator[str]:
     """The path of a pseudo-terminal with the board behind it."""
